@@ -102,3 +102,18 @@ our_dockerd() {
     [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ] || return 1
     echo "$pid"
 }
+
+# Makes sure that cargo and a C compiler are there (SQLite and ring are partly C). Under sudo the user's own
+# Rust is used, which root's PATH does not show.
+need_cargo() {
+    local home
+    if ! have cargo && [ -n "${SUDO_USER:-}" ]; then
+        home="$(getent passwd "$SUDO_USER" | cut -d: -f6)"
+        export CARGO_HOME="${CARGO_HOME:-$home/.cargo}" RUSTUP_HOME="${RUSTUP_HOME:-$home/.rustup}"
+        PATH="$CARGO_HOME/bin:$PATH"
+    elif ! have cargo; then
+        PATH="$HOME/.cargo/bin:$PATH"
+    fi
+    have cargo || die "cargo is missing: install Rust 1.95 or newer (https://rustup.rs) and run this again"
+    have cc || apt_install gcc libc6-dev
+}
