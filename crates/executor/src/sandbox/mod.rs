@@ -1,0 +1,1 @@
+//! Runs units with bubblewrap, for machines without Docker.
