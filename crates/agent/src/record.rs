@@ -1,0 +1,49 @@
+//! Writing what the agent has to say: `status.json` while the bot runs, `exit.json` when it has ended.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+use the0_model::{
+    Exit,
+    agent::{AgentStatus, file},
+};
+
+use crate::AgentPaths;
+
+/// Writes `status.json`. Not synced: it is worth nothing after a crash.
+pub(crate) fn status(paths: &AgentPaths, status: &AgentStatus) -> io::Result<()> {
+    replace(&paths.status_json(), status, false)
+}
+
+/// Writes `exit.json`, whatever it takes: on a full disk the older output goes first, then the details.
+pub(crate) fn exit(paths: &AgentPaths, exit: &Exit) -> io::Result<()> {
+    let path = paths.exit_json();
+    if replace(&path, exit, true).is_ok() {
+        return Ok(());
+    }
+    let _ = fs::remove_file(paths.attempt.join(file::OUTPUT_OLD));
+    if replace(&path, exit, true).is_ok() {
+        return Ok(());
+    }
+    let short = Exit { result: None, last_lines: vec![], ..exit.clone() };
+    replace(&path, &short, true)
+}
+
+/// A reader sees the whole file or none.
+fn replace(path: &Path, value: &impl Serialize, sync: bool) -> io::Result<()> {
+    let beside = path.with_extension("json.tmp");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    if sync {
+        file.sync_all()?;
+    }
+    fs::rename(&beside, path)?;
+    if sync && let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
