@@ -3,6 +3,7 @@
 
 # Everything the scripts keep between runs: image tarballs, the log and pid of a Docker daemon they started.
 CACHE_DIR="${THE0_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/the0-runtime}"
+# shellcheck disable=SC2034 # for the scripts that source this
 REPO_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then

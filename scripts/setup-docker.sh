@@ -12,6 +12,12 @@ find_dockerd() {
     PATH="$PATH:/usr/sbin:/sbin:/usr/local/sbin" command -v dockerd
 }
 
+# True if a daemon answers root but not the caller. A second one beside it would share its networks and fight over them.
+answers_root_only() {
+    [ "$(id -u)" -ne 0 ] && [ -S "$SOCKET" ] && [ ! -w "$SOCKET" ] && have docker &&
+        as_root timeout 10 docker version >/dev/null 2>&1
+}
+
 # Starts a daemon that outlives this script, with the caller allowed to use its socket.
 # --live-restore: containers go on running while the daemon is restarted, as on any production host.
 start_dockerd() {
@@ -33,8 +39,12 @@ main() {
     hold_lock docker
     if docker_answers; then
         log "docker: a daemon answers already"
+    elif answers_root_only; then
+        die "a Docker daemon runs but $(id -un) may not use it: join its group (usermod -aG docker $(id -un)) or use sudo"
     else
-        find_dockerd >/dev/null && have docker || apt_install docker.io iptables
+        if ! find_dockerd >/dev/null || ! have docker; then
+            apt_install docker.io iptables
+        fi
         # With systemd, installing has started it, or may be asked to.
         if [ -d /run/systemd/system ]; then
             as_root systemctl start docker || true
