@@ -23,6 +23,8 @@ pub mod wake;
 pub use clock::{Clock, SystemClock};
 pub use executor::{Executor, ExecutorError, Owner, Phase, UnitStatus};
 pub use lifecycle::{OnError, Tasks};
-pub use reconcile::{Desired, DesiredState, Outcome, StopReason};
+pub use reconcile::{
+    Backoff, Desired, DesiredState, Outcome, PassStatus, Plan, Reconciler, ReconcilerConfig, StopReason,
+};
 pub use scope::{Grant, Scope};
 pub use wake::Wake;

@@ -1,11 +1,26 @@
 //! From what is wanted and what is there to what must be done.
 
+mod act;
+pub mod backoff;
+pub mod guard;
+mod inflight;
+pub mod plan;
+pub mod reconciler;
+pub mod status;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use the0_model::{Exit, SegmentId, SpecDigest, UnitId, UnitSpec};
 
+pub use self::{
+    backoff::Backoff,
+    guard::{Guard, Verdict},
+    plan::{Action, Memory, Plan, Work, World, ours, plan},
+    reconciler::{Reconciler, ReconcilerConfig, Timeouts},
+    status::PassStatus,
+};
 use crate::scope::Scope;
 
 /// Everything a service wants to run. Shared, so that a pass without changes copies nothing.
