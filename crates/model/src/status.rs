@@ -57,6 +57,9 @@ pub struct BotStatus {
     pub attempt: u64,
     /// Failures in a row since it was last healthy or changed: the exponent of the backoff.
     pub failures: u32,
+    /// Digest in hex of the specification that `failures` and `not_before` belong to. With another one they do not
+    /// count: a bot that was changed is tried at once.
+    pub spec_digest: Option<String>,
     /// Restarts after an end of any kind, ever.
     pub restarts: u64,
     /// Earliest moment of the next attempt, while backing off.

@@ -53,8 +53,8 @@ impl Database {
         let (opened, ready) = oneshot::channel();
         let file = Arc::clone(&path);
         // A thread and not a task: SQLite blocks, and the connection stays with one thread for its life.
-        let thread = std::thread::Builder::new().name("sqlite".into()).spawn(move || {
-            match open(&file, options) {
+        let thread =
+            std::thread::Builder::new().name("sqlite".into()).spawn(move || match open(&file, options) {
                 Ok(connection) => {
                     let _ = opened.send(Ok(()));
                     work(connection, jobs);
@@ -62,8 +62,7 @@ impl Database {
                 Err(error) => {
                     let _ = opened.send(Err(error));
                 }
-            }
-        });
+            });
         if let Err(error) = thread {
             return Err(DatabaseError::NotWritable { path: path.to_path_buf(), reason: error.to_string() });
         }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
     time::Duration,
@@ -51,11 +52,13 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Connection, Database
 /// Creates the file for its owner alone (configurations hold exchange keys) and takes away what others may do with it.
 /// SQLite gives its `-wal` and `-shm` files the same permissions.
 fn own_file(path: &Path) -> Result<(), DatabaseError> {
-    let denied = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            DatabaseError::Full { path: path.to_owned() }
+    let denied = |error: std::io::Error| {
+        let path = path.to_owned();
+        if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+            DatabaseError::Full { path }
+        } else {
+            DatabaseError::NotWritable { path, reason: error.to_string() }
         }
-        _ => DatabaseError::NotWritable { path: path.to_owned(), reason: error.to_string() },
     };
     let file = fs::OpenOptions::new()
         .read(true)
@@ -90,9 +93,5 @@ fn check(path: &Path, connection: &Connection) -> Result<(), DatabaseError> {
     let found: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| DatabaseError::of(path, error))?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(DatabaseError::Corrupt { path: path.to_owned(), reason: found })
-    }
+    if found == "ok" { Ok(()) } else { Err(DatabaseError::Corrupt { path: path.to_owned(), reason: found }) }
 }

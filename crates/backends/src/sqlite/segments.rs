@@ -23,9 +23,7 @@ pub struct Miscount {
 /// are never used again.
 pub fn allocate(transaction: &Transaction<'_>, realm: &str, max: u32) -> rusqlite::Result<SegmentId> {
     let roomy: Option<i32> = transaction
-        .prepare_cached(
-            "SELECT id FROM partitions WHERE realm = ?1 AND bot_count < ?2 ORDER BY id LIMIT 1",
-        )?
+        .prepare_cached("SELECT id FROM partitions WHERE realm = ?1 AND bot_count < ?2 ORDER BY id LIMIT 1")?
         .query_row(params![realm, max], |row| row.get(0))
         .optional()?;
     if let Some(id) = roomy {
