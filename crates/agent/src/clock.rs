@@ -11,7 +11,10 @@ pub fn boottime_ms() -> u64 {
 }
 
 /// The time of day, for records people read.
-#[expect(clippy::disallowed_methods, reason = "the agent does not link the engine; this is its one wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the agent does not link the engine; this is its one wall clock"
+)]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

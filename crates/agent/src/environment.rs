@@ -1,11 +1,6 @@
 //! Pure: the environment of the user's process, and nothing besides.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-};
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStrExt, path::Path};
 
 use the0_model::{AgentSpec, Runtime};
 
@@ -95,7 +90,8 @@ mod tests {
 
     #[test]
     fn the_contract_and_nothing_of_the_agents_own() {
-        let own = own(&[("PATH", "/opt/bin"), ("MINIO_SECRET_KEY", "canary"), ("LD_PRELOAD", "x"), ("TZ", "")]);
+        let own =
+            own(&[("PATH", "/opt/bin"), ("MINIO_SECRET_KEY", "canary"), ("LD_PRELOAD", "x"), ("TZ", "")]);
         let env = environment(&spec(Runtime::Gcc13, "bot"), &AgentPaths::default(), own, b"{\"a\":1}");
         insta::assert_snapshot!(shown(&env), @r#"
         BOT_CONFIG={"a":1}

@@ -44,7 +44,8 @@ pub fn execute(paths: &AgentPaths) -> i32 {
         Ok(done) => done,
         Err(error) => {
             eprintln!("the agent could not run the bot: {error}");
-            let cause = if matches!(error, Refusal::Lease { .. }) { Cause::Fenced } else { Cause::NotStarted };
+            let cause =
+                if matches!(error, Refusal::Lease { .. }) { Cause::Fenced } else { Cause::NotStarted };
             let code = if cause == Cause::Fenced { FENCED } else { NOT_STARTED };
             (begun.exit(cause, Some(error.to_string())), code)
         }
@@ -96,9 +97,10 @@ fn attempt(paths: &AgentPaths, begun: &Begun) -> Result<(Exit, i32), Refusal> {
     let mut signals = Signals::catch().map_err(doing("catching signals"))?;
     let spec = inputs::spec(paths)?;
     let lease = if spec.leased { Some(valid_lease(&paths.lease_file)?) } else { None };
+    record::reserve(paths).map_err(doing("preparing the attempt's directory"))?;
     let memory = MemoryWatch::find(Path::new(CGROUP_ROOT), spec.limits.memory_bytes);
     let (bot, pipes, notes) = start(paths, &spec)?;
-    let output = Output::start(paths.attempt.clone(), spec.limits.log_bytes, pipes).map_err(|source| {
+    let output = Output::start(&paths.attempt, spec.limits.log_bytes, pipes).map_err(|source| {
         // A bot nobody listens to must not run.
         bot.act(Action::Kill);
         Refusal::System { doing: "starting to read the bot's output", source }
@@ -126,10 +128,11 @@ fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<(Bot, Pipes, Vec<String
         ));
     }
     let mut hardened = Hardened::new(&spec.limits).map_err(doing("restricting the agent"))?;
-    let start = Start { program: &program, args: &launch.args, env: &env, dir: &paths.code, run_as: spec.run_as };
+    let start =
+        Start { program: &program, args: &launch.args, env: &env, dir: &paths.code, run_as: spec.run_as };
     let spawned = hardened.as_bot(|| spawn(&start));
-    let (bot, pipes) = spawned
-        .map_err(|source| Refusal::Spawn { program: program.display().to_string(), source })?;
+    let (bot, pipes) =
+        spawned.map_err(|source| Refusal::Spawn { program: program.display().to_string(), source })?;
     Ok((bot, pipes, notes))
 }
 
@@ -141,8 +144,9 @@ fn say_started(paths: &AgentPaths, output: &Output, bot: &Bot, started_at: Times
 }
 
 fn valid_lease(path: &Path) -> Result<LeaseFile, Refusal> {
-    let lease = lease_file::read(path)
-        .map_err(|error| Refusal::Lease { reason: format!("cannot be read ({}: {error})", path.display()) })?;
+    let lease = lease_file::read(path).map_err(|error| Refusal::Lease {
+        reason: format!("cannot be read ({}: {error})", path.display()),
+    })?;
     match lease.standing(clock::boottime_ms()) {
         Standing::Held => Ok(lease),
         Standing::Ended | Standing::Overdue => Err(Refusal::Lease { reason: "has run out".into() }),
@@ -223,8 +227,7 @@ fn finish(
         crate::supervise::Ended::Signal(signal) => (None, Some(signal)),
     };
     let peak_memory_bytes = memory.peak_bytes();
-    let exit =
-        Exit { code, signal, result, peak_memory_bytes, last_lines, ..begun.exit(cause, message) };
+    let exit = Exit { code, signal, result, peak_memory_bytes, last_lines, ..begun.exit(cause, message) };
     let code = if cause == Cause::Fenced { FENCED } else { exit_code(ending.ended) };
     (exit, code)
 }

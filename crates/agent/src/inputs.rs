@@ -11,10 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use the0_model::{AgentSpec, bot::CONFIG_BYTES_MAX};
 
-use crate::{
-    AgentPaths,
-    launch::Launch,
-};
+use crate::{AgentPaths, launch::Launch};
 
 /// Largest specification accepted, in bytes.
 const SPEC_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -38,6 +35,8 @@ pub(crate) enum InputError {
     EntrypointIsDirectory { entrypoint: String },
     #[error("entrypoint {entrypoint} is not executable; set its executable bit before bundling")]
     EntrypointNotExecutable { entrypoint: String },
+    #[error("entrypoint {entrypoint} is neither a Linux program (ELF) nor a script that begins with #!")]
+    EntrypointNotAProgram { entrypoint: String },
     #[error("{program} is not installed here (looked in {path})")]
     InterpreterMissing { program: String, path: String },
     #[error("the wrapper {} is missing; the agent is not fully installed", path.display())]
@@ -70,7 +69,8 @@ pub(crate) fn program(
         let path = PathBuf::from(&launch.program);
         return if path.is_file() { Ok(path) } else { Err(missing(launch, "/")) };
     }
-    let found = search.split(':').map(|dir| Path::new(dir).join(&launch.program)).find(|path| is_executable(path));
+    let found =
+        search.split(':').map(|dir| Path::new(dir).join(&launch.program)).find(|path| is_executable(path));
     found.ok_or_else(|| missing(launch, search))
 }
 
@@ -94,6 +94,10 @@ fn entrypoint(spec: &AgentSpec, paths: &AgentPaths) -> Result<(), InputError> {
         Ok(_) if spec.runtime.is_native() && !is_executable(&path) => {
             Err(InputError::EntrypointNotExecutable { entrypoint })
         }
+        // The C library hands what the kernel does not know to a shell, which finds nothing wrong with an empty file.
+        Ok(_) if spec.runtime.is_native() && !is_program(&path) => {
+            Err(InputError::EntrypointNotAProgram { entrypoint })
+        }
         Ok(_) => Ok(()),
         Err(_) => Err(InputError::EntrypointMissing { entrypoint, holds: names_in(&paths.code) }),
     }
@@ -113,6 +117,13 @@ fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// What the bot's user may execute but not read is left to the kernel to judge.
+fn is_program(path: &Path) -> bool {
+    let mut magic = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
+    read.is_err() || magic == b"\x7fELF" || magic.starts_with(b"#!")
+}
+
 /// Reads the result the bot left, if it is a plain file with valid JSON within the limit. `Err` says why it is not kept.
 ///
 /// The bot owns the directory, so the name may lead anywhere: links are not followed and a pipe does not block.
@@ -126,7 +137,8 @@ pub(crate) fn result(path: &Path) -> Result<Option<Value>, String> {
     if !file.metadata().is_ok_and(|meta| meta.is_file()) {
         return Err("result.json is not kept: it is not a file".into());
     }
-    let text = read_bounded(file, RESULT_BYTES_MAX).map_err(|error| format!("result.json is not kept: {error}"))?;
+    let text =
+        read_bounded(file, RESULT_BYTES_MAX).map_err(|error| format!("result.json is not kept: {error}"))?;
     let value = serde_json::from_slice(&text);
     value.map(Some).map_err(|error| format!("result.json is not kept: it is not valid JSON: {error}"))
 }
@@ -139,7 +151,10 @@ fn read_bounded(file: File, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     file.take(bytes_max as u64 + 1).read_to_end(&mut text)?;
     if text.len() > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {bytes_max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {bytes_max} bytes"),
+        ));
     }
     Ok(text)
 }

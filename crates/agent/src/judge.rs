@@ -103,8 +103,11 @@ mod tests {
 
     #[test]
     fn each_end_has_its_name() {
-        let lease =
-            LeaseFile { deadline_boottime_ms: 5_000, stop_grace_ms: 0, generation: Generation { term: 3, step: 1 } };
+        let lease = LeaseFile {
+            deadline_boottime_ms: 5_000,
+            stop_grace_ms: 0,
+            generation: Generation { term: 3, step: 1 },
+        };
         let oom = |stop, ended| Evidence { out_of_memory: true, ..evidence(stop, ended) };
         let cases = [
             evidence(Stop::Nobody, Ended::Code(0)),

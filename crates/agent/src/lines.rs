@@ -143,7 +143,8 @@ mod tests {
             assembler.finish(sink);
             assembler.finish(sink);
         });
-        let expected: [(bool, &[u8]); 4] = [(false, b"one"), (true, b"two? "), (false, b"yes"), (false, b"end")];
+        let expected: [(bool, &[u8]); 4] =
+            [(false, b"one"), (true, b"two? "), (false, b"yes"), (false, b"end")];
         assert_eq!(out, expected.map(|(partial, text)| (partial, text.to_vec())));
     }
 

@@ -9,7 +9,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
     },
-    path::PathBuf,
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
     time::{Duration, Instant},
@@ -49,7 +49,7 @@ pub(crate) struct Output {
 
 impl Output {
     /// Starts the thread. The pipes are read until they end or [`finish`](Self::finish) is called.
-    pub(crate) fn start(dir: PathBuf, limit_bytes: u64, pipes: Pipes) -> io::Result<Self> {
+    pub(crate) fn start(dir: &Path, limit_bytes: u64, pipes: Pipes) -> io::Result<Self> {
         let (bell, rung) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
@@ -59,7 +59,7 @@ impl Output {
         let mut thread = Thread {
             out: Stream::new(LogStream::Stdout, pipes.stdout)?,
             err: Stream::new(LogStream::Stderr, pipes.stderr)?,
-            files: LogFiles::open(&dir, limit_bytes),
+            files: LogFiles::open(dir, limit_bytes),
             tail: Tail::default(),
             noted,
             bell: Some(rung),

@@ -106,8 +106,14 @@ mod tests {
     #[test]
     fn every_path_can_be_given() {
         let args = Cli::parse_from([
-            "execute", "--input-dir=/i", "--attempt-dir=/a", "--out-dir=/o", "--code-dir=/c", "--state-dir=/s",
-            "--wrappers-dir=/w", "--lease-file=/l",
+            "execute",
+            "--input-dir=/i",
+            "--attempt-dir=/a",
+            "--out-dir=/o",
+            "--code-dir=/c",
+            "--state-dir=/s",
+            "--wrappers-dir=/w",
+            "--lease-file=/l",
         ]);
         let paths = args.args.paths;
         assert_eq!(paths.unit_json(), Path::new("/i/unit.json"));

@@ -3,9 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use rustix::fs::FallocateFlags;
 use serde::Serialize;
 use the0_model::{
     Exit,
@@ -13,6 +14,17 @@ use the0_model::{
 };
 
 use crate::AgentPaths;
+
+/// Room kept for the end of the attempt, so that a bot that fills the disk does not keep it from being recorded.
+const RESERVED_BYTES: u64 = 32 * 1024;
+
+/// Makes sure that `exit.json` can be written later: a bot whose end cannot be recorded is not started.
+pub(crate) fn reserve(paths: &AgentPaths) -> io::Result<()> {
+    let file = File::create(beside(&paths.exit_json()))?;
+    // Where the file system knows no reservation, the rest of the precautions must do.
+    let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVED_BYTES);
+    Ok(())
+}
 
 /// Writes `status.json`. Not synced: it is worth nothing after a crash.
 pub(crate) fn status(paths: &AgentPaths, status: &AgentStatus) -> io::Result<()> {
@@ -35,7 +47,7 @@ pub(crate) fn exit(paths: &AgentPaths, exit: &Exit) -> io::Result<()> {
 
 /// A reader sees the whole file or none.
 fn replace(path: &Path, value: &impl Serialize, sync: bool) -> io::Result<()> {
-    let beside = path.with_extension("json.tmp");
+    let beside = beside(path);
     let mut file = File::create(&beside)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     if sync {
@@ -46,4 +58,8 @@ fn replace(path: &Path, value: &impl Serialize, sync: bool) -> io::Result<()> {
         File::open(dir)?.sync_all()?;
     }
     Ok(())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("json.tmp")
 }

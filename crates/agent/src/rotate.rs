@@ -187,7 +187,9 @@ mod tests {
         let mut files = LogFiles::open(dir.path(), 1 << 20);
         files.set_time(NOW);
         let mut expected = Vec::new();
-        for (stream, partial) in [(LogStream::Stdout, true), (LogStream::Stderr, false), (LogStream::Agent, false)] {
+        for (stream, partial) in
+            [(LogStream::Stdout, true), (LogStream::Stderr, false), (LogStream::Agent, false)]
+        {
             files.record(stream, partial, b"\xffa b");
             expected.extend(LogLine { at: NOW, stream, partial, text: b"\xffa b".to_vec() }.encode());
         }
@@ -219,7 +221,10 @@ mod tests {
         assert_eq!((notices(&old), notices(&new)), (1, 1), "one line per file that went");
         let bots: Vec<_> = old.iter().chain(&new).filter(|line| line.stream == LogStream::Stdout).collect();
         let number = |line: &LogLine| String::from_utf8_lossy(&line.text)[5..].parse::<u32>().unwrap();
-        assert!(bots.windows(2).all(|pair| number(pair[0]) + 1 == number(pair[1])), "no gap within what is kept");
+        assert!(
+            bots.windows(2).all(|pair| number(pair[0]) + 1 == number(pair[1])),
+            "no gap within what is kept"
+        );
     }
 
     #[test]

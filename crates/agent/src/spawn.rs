@@ -21,7 +21,7 @@ use nix::{
 use crate::supervise::{Action, Ended};
 
 /// The bot's process, and the group it leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Bot {
     pid: Pid,
     /// Whether the agent is PID 1, so that everything else in its process namespace is the bot's.
@@ -66,7 +66,7 @@ pub(crate) fn spawn(start: &Start<'_>) -> io::Result<(Bot, Pipes)> {
 
 impl Bot {
     /// Its process id, as the agent sees it.
-    pub(crate) const fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw()
     }
 

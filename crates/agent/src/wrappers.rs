@@ -12,7 +12,8 @@ pub struct Wrapper {
 }
 
 /// Loads a Python bot.
-pub const PYTHON: Wrapper = Wrapper { file: "python_bot.py", text: include_str!("../wrappers/python_bot.py") };
+pub const PYTHON: Wrapper =
+    Wrapper { file: "python_bot.py", text: include_str!("../wrappers/python_bot.py") };
 /// Loads a Node bot, ESM or CommonJS.
 pub const NODE: Wrapper = Wrapper { file: "node_bot.mjs", text: include_str!("../wrappers/node_bot.mjs") };
 /// All of them.

@@ -226,7 +226,11 @@ def _failed(error):
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    sys.__excepthook__(type(error), error, trace)
+    error.__traceback__ = trace
+    try:
+        sys.excepthook(type(error), error, trace)  # the bot's own, if it has one
+    except Exception:
+        sys.__excepthook__(type(error), error, trace)
     if not _bot_reported_error():
         text = str(error)
         name = type(error).__name__

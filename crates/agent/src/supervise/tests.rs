@@ -6,8 +6,11 @@ use super::*;
 const GRACE: u64 = 1_000;
 /// Nothing happened but time.
 const TICK: Event = Event::Looked { main: None, any_left: true };
-const LEASE: LeaseFile =
-    LeaseFile { deadline_boottime_ms: 5_000, stop_grace_ms: 500, generation: Generation { term: 1, step: 1 } };
+const LEASE: LeaseFile = LeaseFile {
+    deadline_boottime_ms: 5_000,
+    stop_grace_ms: 500,
+    generation: Generation { term: 1, step: 1 },
+};
 
 fn main_ended(ended: Ended, any_left: bool) -> Event {
     Event::Looked { main: Some(ended), any_left }
