@@ -101,7 +101,7 @@ async def on_stop(reason):
     running.wait_for("ready");
     running.signal(Signal::SIGTERM);
     let done = running.finish();
-    assert_eq!((done.exit.cause, done.exit.code), (Cause::Stopped, Some(0)), "{:?}", done);
+    assert_eq!((done.exit.cause, done.exit.code), (Cause::Stopped, Some(0)), "{done:?}");
     assert_eq!(done.stdout(), "ready\nasked SIGTERM\nmain done\nhelper done\n");
 }
 
