@@ -2,7 +2,6 @@
 
 use std::{io, path::Path};
 
-use jiff::Timestamp;
 use the0_model::{AgentSpec, Cause, Exit, agent::AgentStatus};
 
 use crate::{
@@ -72,6 +71,9 @@ enum Refusal {
     Spawn { program: String, source: io::Error },
 }
 
+/// The bot, its pipes, the lease it runs under, and what is to be said about its start.
+type Started = (Bot, Pipes, Option<LeaseFile>, Vec<String>);
+
 struct Begun {
     at_ms: u64,
 }
@@ -96,25 +98,28 @@ fn attempt(paths: &AgentPaths, begun: &Begun) -> Result<(Exit, i32), Refusal> {
     // First of all: a stop that comes while things are prepared is not lost.
     let mut signals = Signals::catch().map_err(doing("catching signals"))?;
     let spec = inputs::spec(paths)?;
-    let lease = if spec.leased { Some(valid_lease(&paths.lease_file)?) } else { None };
     record::reserve(paths).map_err(doing("preparing the attempt's directory"))?;
     let memory = MemoryWatch::find(Path::new(CGROUP_ROOT), spec.limits.memory_bytes);
-    let (bot, pipes, notes) = start(paths, &spec)?;
-    let output = Output::start(&paths.attempt, spec.limits.log_bytes, pipes).map_err(|source| {
+    let (bot, pipes, lease, mut notes) = start(paths, &spec)?;
+    let status = AgentStatus { bot_pid: bot.pid(), started_at: clock::now() };
+    let first = {
+        let paths = paths.clone();
+        move || {
+            let written = record::status(&paths, &status);
+            notes.extend(written.err().map(|error| format!("status.json could not be written: {error}")));
+            notes
+        }
+    };
+    let output = Output::start(&paths.attempt, spec.limits.log_bytes, pipes, first).map_err(|source| {
         // A bot nobody listens to must not run.
         bot.act(Action::Kill);
         Refusal::System { doing: "starting to read the bot's output", source }
     })?;
-    for note in notes {
-        output.note(note);
-    }
-    let started_at = clock::now();
-    say_started(paths, &output, &bot, started_at);
     let ending = supervise(&spec, paths, lease, &bot, &mut signals, &memory, &output);
     Ok(finish(paths, &spec, begun, ending, &memory, output))
 }
 
-fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<(Bot, Pipes, Vec<String>), Refusal> {
+fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<Started, Refusal> {
     let config = inputs::config(paths)?;
     let launch = launch(spec, paths);
     let env = environment(spec, paths, std::env::vars_os(), &config);
@@ -130,17 +135,12 @@ fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<(Bot, Pipes, Vec<String
     let mut hardened = Hardened::new(&spec.limits).map_err(doing("restricting the agent"))?;
     let start =
         Start { program: &program, args: &launch.args, env: &env, dir: &paths.code, run_as: spec.run_as };
+    // As late as can be: nothing that takes time comes between this look and the start.
+    let lease = if spec.leased { Some(valid_lease(&paths.lease_file)?) } else { None };
     let spawned = hardened.as_bot(|| spawn(&start));
     let (bot, pipes) =
         spawned.map_err(|source| Refusal::Spawn { program: program.display().to_string(), source })?;
-    Ok((bot, pipes, notes))
-}
-
-fn say_started(paths: &AgentPaths, output: &Output, bot: &Bot, started_at: Timestamp) {
-    let status = AgentStatus { bot_pid: bot.pid(), started_at };
-    if let Err(error) = record::status(paths, &status) {
-        output.note(format!("status.json could not be written: {error}"));
-    }
+    Ok((bot, pipes, lease, notes))
 }
 
 fn valid_lease(path: &Path) -> Result<LeaseFile, Refusal> {

@@ -48,23 +48,31 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Starts the thread. The pipes are read until they end or [`finish`](Self::finish) is called.
-    pub(crate) fn start(dir: &Path, limit_bytes: u64, pipes: Pipes) -> io::Result<Self> {
+    /// Starts the thread, which does `first` before all else and keeps what it returns as lines of the agent's own. The
+    /// pipes are read until they end or [`finish`](Self::finish) is called.
+    pub(crate) fn start(
+        dir: &Path,
+        limit_bytes: u64,
+        pipes: Pipes,
+        first: impl FnOnce() -> Vec<String> + Send + 'static,
+    ) -> io::Result<Self> {
         let (bell, rung) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         rung.set_nonblocking(true)?;
         let (notes, noted) = sync_channel(NOTES_MAX);
         // One value is sent, once.
         let (finished, done) = sync_channel(1);
-        let mut thread = Thread {
-            out: Stream::new(LogStream::Stdout, pipes.stdout)?,
-            err: Stream::new(LogStream::Stderr, pipes.stderr)?,
-            files: LogFiles::open(dir, limit_bytes),
-            tail: Tail::default(),
-            noted,
-            bell: Some(rung),
-        };
+        let out = Stream::new(LogStream::Stdout, pipes.stdout)?;
+        let err = Stream::new(LogStream::Stderr, pipes.stderr)?;
+        let dir = dir.to_path_buf();
         thread::Builder::new().name("output".into()).spawn(move || {
+            let said = first();
+            let files = LogFiles::open(&dir, limit_bytes);
+            let mut thread = Thread { out, err, files, tail: Tail::default(), noted, bell: Some(rung) };
+            thread.files.set_time(clock::now());
+            for text in said {
+                thread.files.record(LogStream::Agent, false, text.as_bytes());
+            }
             thread.run();
             // Nobody waits any more if the agent gave up on us.
             let _ = finished.try_send(thread.tail);

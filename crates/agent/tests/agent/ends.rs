@@ -6,7 +6,7 @@ use serde_json::json;
 use the0_agent::{AGENT_FAULT, NOT_STARTED};
 use the0_model::{Cause, LogStream};
 
-use crate::rig::{Rig, find, is_alive, skip, until};
+use crate::rig::{Rig, find, skip, until};
 
 #[test]
 fn exit_code_signal_and_last_words_of_a_program_are_kept() {
@@ -59,11 +59,8 @@ fn a_bot_whose_end_could_not_be_recorded_is_not_started() {
     let rig = Rig::native("touch \"$STATE_DIR\"-ran");
     let ran = rig.path("state/.the0-state-ran");
     fs::remove_dir(rig.path("attempt")).unwrap();
-    let running = rig.start();
-    let pid = running.pid();
-    until("the agent to end", || (!is_alive(pid.as_raw())).then_some(()));
+    assert_eq!(rig.start().code(), Some(AGENT_FAULT));
     assert!(!ran.exists());
-    assert_ne!(AGENT_FAULT, NOT_STARTED);
 }
 
 #[test]
@@ -211,10 +208,6 @@ fn a_full_disk_keeps_neither_the_bot_from_running_nor_its_end_from_being_recorde
     before.extend(["sh", "-c", &script, "sh"].map(Into::into));
     rig.before = before;
     // What the sandbox leaves is looked at where it was copied to.
-    fs::remove_dir(&attempt).unwrap();
-    fs::create_dir(&kept).unwrap();
-    fs::remove_dir(&kept).unwrap();
-    fs::create_dir(&attempt).unwrap();
     let running = rig.start();
     let exit = until("the recorded end", || {
         fs::read(running.path("state/attempt/exit.json")).ok().filter(|text| !text.is_empty())

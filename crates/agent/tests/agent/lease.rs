@@ -42,10 +42,9 @@ fn without_a_valid_lease_no_bot_starts() {
         if let Some(content) = content {
             fs::write(rig.path("lease/lease.json"), content).unwrap();
         }
-        let running = rig.start();
+        let mut running = rig.start();
+        running.code();
         let ran = running.path("state/.the0-state-ran");
-        let pid = running.pid().as_raw();
-        until("the agent to end", || (!is_alive(pid)).then_some(()));
         assert!(!ran.exists(), "{content:?}");
         let done = running.finish();
         assert_eq!((done.exit.cause, done.code), (Cause::Fenced, Some(FENCED)), "{content:?}");

@@ -98,7 +98,7 @@ impl Rig {
     pub(crate) fn start(self) -> Running {
         fs::write(self.path("in/unit.json"), self.spec.to_string()).unwrap();
         let mut words = self.before.clone();
-        words.push(agent().into());
+        words.push(env!("CARGO_BIN_EXE_the0-agent").into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         for (flag, name) in [
@@ -152,10 +152,16 @@ impl Running {
         until(text, find)
     }
 
-    /// Waits for the end, and fails if there is none.
-    pub(crate) fn finish(mut self) -> Done {
+    /// Waits for the end and returns the agent's exit code.
+    pub(crate) fn code(&mut self) -> Option<i32> {
         let child = &mut self.child;
-        let status = until("the agent to end", || child.try_wait().unwrap());
+        until("the agent to end", || child.try_wait().unwrap()).code()
+    }
+
+    /// Waits for the end, and fails if it was not recorded.
+    pub(crate) fn finish(mut self) -> Done {
+        let code = self.code();
+        let child = &mut self.child;
         let read = |pipe: Option<&mut dyn std::io::Read>| {
             let mut text = String::new();
             pipe.unwrap().read_to_string(&mut text).unwrap();
@@ -171,7 +177,7 @@ impl Running {
         log.extend(log_in(&self.rig.path("attempt/output.log")));
         let exit =
             fs::read(self.rig.path("attempt/exit.json")).unwrap_or_else(|_| panic!("no exit.json: {errors}"));
-        Done { code: status.code(), exit: serde_json::from_slice(&exit).unwrap(), errors, log }
+        Done { code, exit: serde_json::from_slice(&exit).unwrap(), errors, log }
     }
 }
 
@@ -248,10 +254,4 @@ fn log_in(path: &Path) -> Vec<LogLine> {
         .split_inclusive(|byte| *byte == b'\n')
         .map(|line| LogLine::decode(line).unwrap_or_else(|| panic!("not a record: {line:?}")))
         .collect()
-}
-
-/// The example of this crate, built with the tests, two folders up from them.
-fn agent() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    tests.parent().and_then(Path::parent).unwrap().join("examples/agent")
 }

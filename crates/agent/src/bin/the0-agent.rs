@@ -1,4 +1,5 @@
-//! The agent alone, as the tests run it: `agent [--input-dir …]`.
+//! The agent alone: `the0-agent [--input-dir …]`. Units run it as `runtime execute`; the tests run it as this, because
+//! it is small and always as new as they are.
 
 use clap::Parser;
 
