@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help build release check test test-fast bench demo dev clean-demo
 
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
 # Arguments for `make dev`, `make demo` and `make bench`: make dev ARGS='--executor sandbox'
 ARGS ?=
 
@@ -11,8 +13,9 @@ help: ## Lists these targets
 build: ## Builds the binary for working on it (debug, quick to build)
 	cargo build --package the0-runtime
 
-release: ## Builds the binary for use (small, fast, static)
+release: ## Builds bin/runtime, the binary for use (small, fast, static)
 	cargo build --package the0-runtime --release
+	install -D target/$(HOST)/release/runtime bin/runtime
 
 check: ## Formatting, lints and the house rules; seconds once built
 	cargo fmt --all --check
