@@ -169,8 +169,9 @@ fn next(facts: &Facts<'_>) -> Option<String> {
         (BotPhase::BackingOff | BotPhase::Refused | BotPhase::Pending, Some(at)) if at > facts.now => {
             Some(format!("Its next attempt is at {at:.0}, {}{failures}.", when(at, facts.now)))
         }
-        (BotPhase::BackingOff | BotPhase::Pending, _) => Some(format!("It is tried again now{failures}.")),
-        (BotPhase::Refused, Some(_)) => Some(format!("It is tried again now{failures}.")),
+        (BotPhase::BackingOff | BotPhase::Pending, _) | (BotPhase::Refused, Some(_)) => {
+            Some(format!("It is tried again now{failures}."))
+        }
         (BotPhase::Refused, None) => Some("It is tried again when it is changed.".to_owned()),
         (BotPhase::Starting | BotPhase::Running | BotPhase::Stopping | BotPhase::Stopped, _) => None,
     }

@@ -1,7 +1,7 @@
 //! Where bots and what is known of them are kept.
 
-#[cfg(any(test, feature = "contract"))]
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod sqlite;
 
 use std::{collections::BTreeMap, fmt};

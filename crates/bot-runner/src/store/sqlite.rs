@@ -357,7 +357,10 @@ fn parse_id(id: &str) -> Work<BotId> {
 
 fn parse<T: serde::de::DeserializeOwned>(what: &'static str, bot: &str, document: &str) -> Work<T> {
     serde_json::from_str(document).or_else(|error| {
-        refuse(StoreError::Unreadable { what, bot: bot.to_owned(), reason: error.to_string() })
+        // "invalid type: string "…", expected …" quotes what it found, which may be somebody's key.
+        let text = error.to_string();
+        let reason = text.split_once(", expected").map_or(text.clone(), |(_, rest)| format!("expected{rest}"));
+        refuse(StoreError::Unreadable { what, bot: bot.to_owned(), reason })
     })
 }
 
