@@ -15,6 +15,8 @@
 
 pub mod clock;
 pub mod executor;
+#[cfg(any(test, feature = "fakes"))]
+pub mod fakes;
 pub mod lifecycle;
 pub mod reconcile;
 pub mod scope;
@@ -22,7 +24,7 @@ pub mod wake;
 
 pub use clock::{Clock, SystemClock};
 pub use executor::{Executor, ExecutorError, Owner, Phase, UnitStatus};
-pub use lifecycle::{OnError, Tasks};
+pub use lifecycle::{Health, OnError, Tasks};
 pub use reconcile::{
     Backoff, Desired, DesiredState, Outcome, PassStatus, Plan, Reconciler, ReconcilerConfig, StopReason,
 };
