@@ -107,6 +107,13 @@ pub(super) fn exit(state: &ContainerState, fallback: Timestamp, words: Vec<Strin
     }
 }
 
+/// The end of a container that was stopped and whose agent left no word: it did not obey in time.
+pub(super) fn ended_by_us(exit: Exit) -> Exit {
+    let message = "it was told to stop, and the agent left no record of how it went".to_owned();
+    let cause = if exit.signal == Some(9) { Cause::StoppedByForce } else { Cause::Stopped };
+    Exit { cause, message: Some(message), ..exit }
+}
+
 /// The bot's last lines, as kept in an [`Exit`].
 pub(super) fn words(lines: &[LogLine]) -> Vec<String> {
     let shorten = |line: &LogLine| {

@@ -29,13 +29,17 @@ impl DockerExecutor {
         let Some((found, labels)) = self.container(unit).await? else { return Ok(None) };
         let container = found.id.unwrap_or_default();
         let mut state = found.state.unwrap_or_default();
-        if observe::inspected_state(&state) == State::Running {
+        let ran = observe::inspected_state(&state) == State::Running;
+        if ran {
             state = self.end(&container, grace, state).await?;
         }
-        let exit = self.exit_of(&labels, &container, &state, None).await;
+        let attempt = self.provision.units().unit(unit).attempt(labels.attempt);
+        let mut exit = self.exit_of(&labels, &container, &state, None).await;
+        if ran && attempt.exit().is_none() {
+            exit = observe::ended_by_us(exit);
+        }
         self.remove(&container).await?;
         self.forget(&container);
-        let attempt = self.provision.units().unit(unit).attempt(labels.attempt);
         if let Err(error) = attempt.record_exit(&exit).and_then(|()| attempt.forget_input()) {
             warn!(%unit, %error, "could not finish the records of an attempt");
         }

@@ -1,0 +1,10 @@
+//! The Docker executor against a real daemon.
+//!
+//! Skipped where no Docker answers, unless `THE0_TEST_DOCKER=required`.
+
+mod daemon;
+mod faults;
+mod hardening;
+mod life;
+mod proxy;
+mod rig;
