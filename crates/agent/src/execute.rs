@@ -120,19 +120,20 @@ fn attempt(paths: &AgentPaths, begun: &Begun) -> Result<(Exit, i32), Refusal> {
 }
 
 fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<Started, Refusal> {
-    let config = inputs::config(paths)?;
+    let reads_it_itself = !needs_config_in_environment(spec.runtime);
+    let config = if reads_it_itself { vec![] } else { inputs::config(paths)? };
     let launch = launch(spec, paths);
     let env = environment(spec, paths, std::env::vars_os(), &config);
     let search = env.get(std::ffi::OsStr::new("PATH")).map(|path| path.to_string_lossy().into_owned());
     let program = inputs::program(spec, paths, &launch, &search.unwrap_or_default())?;
     let mut notes = Vec::new();
-    if needs_config_in_environment(spec.runtime) && config.len() >= BOT_CONFIG_BYTES_MAX {
+    if config.len() >= BOT_CONFIG_BYTES_MAX {
         notes.push(format!(
             "the configuration has {} bytes, too many for BOT_CONFIG; it is in the file BOT_CONFIG_FILE names",
             config.len()
         ));
     }
-    let mut hardened = Hardened::new(&spec.limits).map_err(doing("restricting the agent"))?;
+    let mut hardened = Hardened::new(&spec.limits, spec.run_as).map_err(doing("restricting the agent"))?;
     let start =
         Start { program: &program, args: &launch.args, env: &env, dir: &paths.code, run_as: spec.run_as };
     // As late as can be: nothing that takes time comes between this look and the start.
@@ -187,6 +188,9 @@ fn supervise(
             bot.terminate_strays();
         }
         if let Some(ending) = supervisor.finished() {
+            if look.any_left {
+                output.note("processes the bot left behind could not be ended".into());
+            }
             return ending;
         }
         let kills = memory.kills();

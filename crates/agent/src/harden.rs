@@ -5,10 +5,13 @@ use std::{
     io::{self, Write},
 };
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, getrlimit, rlim_t, setrlimit},
-    stat::{Mode, umask},
+use nix::{
+    sys::{
+        prctl,
+        resource::{Resource, getrlimit, rlim_t, setrlimit},
+        stat::{Mode, umask},
+    },
+    unistd::{Gid, setgroups},
 };
 use the0_model::Limits;
 
@@ -28,11 +31,16 @@ pub(crate) struct Hardened {
 
 impl Hardened {
     /// Hardens this process for good. Fails only where a promise would be broken.
-    pub(crate) fn new(limits: &Limits) -> io::Result<Self> {
+    pub(crate) fn new(limits: &Limits, run_as: Option<(u32, u32)>) -> io::Result<Self> {
         let oom_score = open_oom_score();
         // A bot that runs as the same user must be able neither to trace nor to read the dead man's switch.
         prctl::set_dumpable(false)?;
         prctl::set_no_new_privs()?;
+        if let Some((_, group)) = run_as {
+            // To read the bot's result: in a sandbox the agent is a root that may not pass over permissions. Where this
+            // is refused, so is the reading, and that is said.
+            let _ = setgroups(&[Gid::from_raw(group)]);
+        }
         // Orphans of the bot come to us even where we are not PID 1: what it leaves behind can be seen, and its end awaited.
         prctl::set_child_subreaper(true)?;
         umask(Mode::from_bits_truncate(0o027));

@@ -8,6 +8,8 @@ const SCRIPT = process.env.SCRIPT_PATH;
 const SUCCESS = { status: "success", message: "Bot executed successfully" };
 // After the bot's own stop function has returned, and where main cannot know that it is to end.
 const END_SOON_MS = 500;
+// In UTF-16 units, of which the longest have three bytes each; Linux allows 128 KiB.
+const ENV_LENGTH_MAX = 40 * 1024;
 
 const abort = new AbortController();
 let bot = {};
@@ -86,6 +88,22 @@ function entry() {
   return main ?? (typeof bot.default?.default === "function" ? bot.default.default : undefined);
 }
 
+function setConfig(text) {
+  if (text.length < ENV_LENGTH_MAX) {
+    process.env.BOT_CONFIG = text;
+    return;
+  }
+  // Seen by this program alone: with a variable of this size it could start no other.
+  process.env = new Proxy(process.env, {
+    get: (env, name) => (name === "BOT_CONFIG" ? text : env[name]),
+    has: (env, name) => name === "BOT_CONFIG" || name in env,
+    set: (env, name, value) => {
+      env[name] = value;
+      return true;
+    },
+  });
+}
+
 function takesSignal() {
   const main = [bot.main, bot.default?.main, bot.default, bot.default?.default].find((value) => typeof value === "function");
   return (main?.length ?? 0) >= 3;
@@ -107,7 +125,7 @@ process.on("exit", (code) => {
 
 try {
   const text = fs.readFileSync(process.env.BOT_CONFIG_FILE, "utf8");
-  process.env.BOT_CONFIG = text;
+  setConfig(text);
   const script = path.join(process.cwd(), SCRIPT);
   process.argv[1] = script;
   bot = await import(pathToFileURL(script).href);

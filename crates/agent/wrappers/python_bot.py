@@ -124,8 +124,9 @@ def _run_async(awaitable):
 
 def _config():
     with open(os.environ["BOT_CONFIG_FILE"], "rb") as file:
-        text = file.read().decode()
-    if len(text) < _ENV_BYTES_MAX:
+        data = file.read()
+    text = data.decode()
+    if len(data) < _ENV_BYTES_MAX:
         os.environ["BOT_CONFIG"] = text
     else:
         # Seen by this process alone: with a variable of this size it could start no other.

@@ -199,7 +199,11 @@ fn memory_group() -> Option<std::path::PathBuf> {
 #[test]
 fn a_full_disk_keeps_neither_the_bot_from_running_nor_its_end_from_being_recorded() {
     let Some(bwrap) = find("bwrap") else { return skip("bwrap", "THE0_TEST_BWRAP") };
-    let mut rig = Rig::native("head -c 400000 /dev/zero | tr '\\0' 'x' | fold -w 100; exit 7");
+    // Line by line, so that the disk is filled to its last page.
+    let line = "x".repeat(100);
+    let mut rig = Rig::native(&format!(
+        "for a in 1 2 3 4 5 6 7 8 9; do for b in $(seq 200); do echo {line}; done; done; exit 7"
+    ));
     let (attempt, kept) = (rig.path("attempt"), rig.path("state/attempt"));
     let script = format!("\"$@\"; cp -r {} {}", attempt.display(), kept.display());
     let mut before: Vec<std::ffi::OsString> = vec![bwrap.into()];

@@ -123,9 +123,15 @@ fn everything_printed_is_out_before_the_end() {
 }
 
 #[test]
-fn a_configuration_of_a_megabyte_works() {
-    let text = "exports.main = (id, config) => ({ length: config.text.length, same: JSON.parse(process.env.BOT_CONFIG).text === config.text })";
+fn a_configuration_of_a_megabyte_works_and_programs_can_still_be_started() {
+    let text = "
+const { execSync } = require('child_process');
+exports.main = (id, config) => {
+  process.env.MINE = 'set';
+  const child = execSync('echo $BOT_ID $MINE').toString().trim();
+  return { length: config.text.length, same: JSON.parse(process.env.BOT_CONFIG).text === config.text, child };
+}";
     let Some(rig) = node("main.js", text) else { return };
     let done = rig.config(&json!({"text": "é".repeat(500_000)})).run();
-    assert_eq!(done.exit.result.unwrap(), json!({"length": 500_000, "same": true}));
+    assert_eq!(done.exit.result.unwrap(), json!({"length": 500_000, "same": true, "child": "b1 set"}));
 }

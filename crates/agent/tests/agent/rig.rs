@@ -140,6 +140,13 @@ impl Running {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// Asks an agent in a sandbox to stop. The sandbox passes nothing on; its only child is the agent.
+    pub(crate) fn stop_inside(&self) {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
+        let agent = children.split_whitespace().next().unwrap().parse().unwrap();
+        kill(Pid::from_raw(agent), Signal::SIGTERM).unwrap();
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.rig.path(name)
     }
@@ -241,8 +248,12 @@ pub(crate) fn skip(what: &str, required: &str) {
     eprintln!("skipped: {what} is not there");
 }
 
-/// Not a shim that starts another.
+/// The system's, which every user may run; else the one a shim on `PATH` stands for.
 fn real_python() -> String {
+    let system = "/usr/bin/python3";
+    if Path::new(system).is_file() {
+        return system.to_owned();
+    }
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
