@@ -35,7 +35,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(5),
             call: Duration::from_secs(20),
             idle: Duration::from_secs(20),
-            total: Duration::from_secs(600),
+            total: Duration::from_mins(10),
         }
     }
 }

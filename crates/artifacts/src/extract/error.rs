@@ -47,7 +47,7 @@ pub enum ExtractError {
         how: String,
     },
     /// It is cut off, altered, or contradicts itself.
-    #[error("the archive is damaged{}: {reason}", near(entry))]
+    #[error("the archive is damaged{}: {reason}", near(entry.as_deref()))]
     Damaged {
         /// The entry at or after which this shows, quoted and shortened, if any.
         entry: Option<String>,
@@ -74,8 +74,8 @@ impl ExtractError {
     }
 }
 
-fn near(entry: &Option<String>) -> String {
-    entry.as_ref().map(|entry| format!(" at entry {entry}")).unwrap_or_default()
+fn near(entry: Option<&str>) -> String {
+    entry.map(|entry| format!(" at entry {entry}")).unwrap_or_default()
 }
 
 /// A name as it may be shown: quoted, escaped, at most 80 characters.

@@ -46,7 +46,8 @@ impl Ignore {
     pub(super) fn skips(&self, name: &str, is_folder: bool) -> bool {
         let parts: Vec<&str> = name.split('/').collect();
         let last = parts.last().copied().unwrap_or_default();
-        if last.starts_with('.') || last == "__pycache__" || (!is_folder && last.ends_with(".pyc")) {
+        let extension = last.rsplit_once('.').map(|(_, extension)| extension);
+        if last.starts_with('.') || last == "__pycache__" || (!is_folder && extension == Some("pyc")) {
             return true;
         }
         self.rules.iter().any(|rule| (is_folder || !rule.only_folders) && path_matches(&rule.parts, &parts))
