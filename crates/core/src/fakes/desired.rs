@@ -156,7 +156,9 @@ impl DesiredState for FakeDesired {
             bail!("the store does not answer");
         }
         match &outcome {
-            Outcome::Finished { .. } | Outcome::Stopped { reason: StopReason::Overdue, .. } if state.is_job(unit) => {
+            Outcome::Finished { .. } | Outcome::Stopped { reason: StopReason::Overdue, .. }
+                if state.is_job(unit) =>
+            {
                 Arc::make_mut(&mut state.wanted).remove(unit);
             }
             Outcome::Finished { exit, .. } => state.fail(unit, Duration::from_millis(exit.ran_ms), now),

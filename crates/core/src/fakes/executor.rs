@@ -16,8 +16,8 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     clock::Clock,
     executor::{
-        AttemptRef, Description, Executor, ExecutorError, LogQuery, LogRecord, Owner, Phase, Started, UnitStats,
-        UnitStatus,
+        AttemptRef, Description, Executor, ExecutorError, LogQuery, LogRecord, Owner, Phase, Started,
+        UnitStats, UnitStatus,
     },
 };
 
@@ -125,7 +125,12 @@ impl FakeExecutor {
     pub fn print(&self, unit: &UnitId, text: &str) {
         let at = self.clock.now();
         if let Some(mut newest) = self.state().records.get_mut(unit).and_then(BTreeMap::last_entry) {
-            newest.get_mut().push(LogLine { at, stream: LogStream::Stdout, partial: false, text: text.into() });
+            newest.get_mut().push(LogLine {
+                at,
+                stream: LogStream::Stdout,
+                partial: false,
+                text: text.into(),
+            });
         }
         self.changed();
     }
@@ -308,8 +313,13 @@ impl Executor for FakeExecutor {
         let attempt = attempt.ok_or_else(missing)?;
         let there = records.get(&attempt).map_or(0, Vec::len);
         let from = query.tail.map_or(0, |tail| there.saturating_sub(tail));
-        let reader =
-            Reader { executor: self.clone(), changes: self.version.subscribe(), unit: unit.clone(), attempt, from };
+        let reader = Reader {
+            executor: self.clone(),
+            changes: self.version.subscribe(),
+            unit: unit.clone(),
+            attempt,
+            from,
+        };
         let follow = query.follow;
         let lines = stream::unfold(reader, move |mut reader| async move {
             let record = reader.next(follow).await?;

@@ -15,10 +15,17 @@ pub const EXIT_INTERRUPTED: i32 = 130;
 pub fn listen(drain: CancellationToken) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let signals = futures::stream::select(
-        futures::stream::poll_fn(move |context| terminate.poll_recv(context).map(|got| got.map(|()| "SIGTERM"))),
-        futures::stream::poll_fn(move |context| interrupt.poll_recv(context).map(|got| got.map(|()| "SIGINT"))),
+        futures::stream::poll_fn(move |context| {
+            terminate.poll_recv(context).map(|got| got.map(|()| "SIGTERM"))
+        }),
+        futures::stream::poll_fn(move |context| {
+            interrupt.poll_recv(context).map(|got| got.map(|()| "SIGINT"))
+        }),
     );
-    #[expect(clippy::disallowed_methods, reason = "it must hear the second signal after every group of tasks has ended")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it must hear the second signal after every group of tasks has ended"
+    )]
     tokio::spawn(async move {
         if obey(signals, &drain).await {
             std::process::exit(EXIT_INTERRUPTED);

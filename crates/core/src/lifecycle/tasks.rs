@@ -51,6 +51,7 @@ impl Tasks {
     }
 
     /// A group that ends when this one does, or earlier by its own [`shutdown`](Self::shutdown).
+    #[must_use]
     pub fn child(&self) -> Self {
         Self::with_token(self.cancelled.child_token())
     }
@@ -100,7 +101,8 @@ impl Tasks {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     anyhow::anyhow!("panicked: {}", text.unwrap_or("no message"))
 }
 
@@ -135,7 +137,11 @@ mod tests {
                 });
                 let waited = tokio::time::timeout(GRACE, tasks.cancelled().cancelled_owned()).await;
                 assert_eq!(waited.is_ok(), ends, "{on_error:?}, panics: {panics}");
-                assert_eq!(tasks.shutdown(GRACE).await, Vec::<String>::new(), "a panicked task is off the list");
+                assert_eq!(
+                    tasks.shutdown(GRACE).await,
+                    Vec::<String>::new(),
+                    "a panicked task is off the list"
+                );
             }
         }
     }

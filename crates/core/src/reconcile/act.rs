@@ -37,7 +37,9 @@ impl Hands {
         match timeout(self.timeouts.desired, self.desired.desired(scope)).await {
             Ok(Ok(wanted)) => Ok(wanted),
             Ok(Err(error)) => Err(format!("what should run is not known: {error:#}")),
-            Err(_) => Err(format!("what should run is not known: no answer within {:?}", self.timeouts.desired)),
+            Err(_) => {
+                Err(format!("what should run is not known: no answer within {:?}", self.timeouts.desired))
+            }
         }
     }
 
@@ -72,21 +74,20 @@ impl Hands {
             return Done::Nothing;
         };
         let owner = Owner { service: self.service.clone(), segment, worker: self.me.clone(), generation };
-        let error = match bounded("start the unit", self.timeouts.start, self.executor.start(spec, &owner)).await {
-            Ok(started) => {
-                info!(attempt = started.attempt, fresh = started.fresh, "started");
-                let told = self.tell(unit, Outcome::Started { attempt: started.attempt }).await;
-                // If it is still listed as not running, the next pass must not start it again at once.
-                return if matches!(told, Done::Well) && !started.fresh { Done::Nothing } else { told };
-            }
-            Err(error) => error,
-        };
+        let error =
+            match bounded("start the unit", self.timeouts.start, self.executor.start(spec, &owner)).await {
+                Ok(started) => {
+                    info!(attempt = started.attempt, fresh = started.fresh, "started");
+                    let told = self.tell(unit, Outcome::Started { attempt: started.attempt }).await;
+                    // If it is still listed as not running, the next pass must not start it again at once.
+                    return if matches!(told, Done::Well) && !started.fresh { Done::Nothing } else { told };
+                }
+                Err(error) => error,
+            };
         warn!(%error, permanent = error.is_permanent(), "not started");
         let refused = Outcome::Refused { reason: error.to_string(), permanent: error.is_permanent() };
-        match self.tell(unit, refused).await {
-            Done::Well => Done::Refused,
-            untold => untold,
-        }
+        let told = self.tell(unit, refused).await;
+        if matches!(told, Done::Well) { Done::Refused } else { told }
     }
 
     async fn stop(&self, unit: &UnitId, reason: StopReason, grace: Duration) -> Done {
@@ -152,7 +153,7 @@ async fn bounded<T>(
     patience: Duration,
     work: impl Future<Output = Result<T, ExecutorError>>,
 ) -> Result<T, ExecutorError> {
-    timeout(patience, work)
-        .await
-        .unwrap_or_else(|_| Err(ExecutorError::Failed { action, reason: format!("no answer within {patience:?}") }))
+    timeout(patience, work).await.unwrap_or_else(|_| {
+        Err(ExecutorError::Failed { action, reason: format!("no answer within {patience:?}") })
+    })
 }

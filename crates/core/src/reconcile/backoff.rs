@@ -17,15 +17,15 @@ impl Backoff {
     /// For units that crash or do not start: 1 s doubling to 5 min, starting over after 10 min of health.
     pub const UNITS: Self = Self {
         first: Duration::from_secs(1),
-        most: Duration::from_secs(5 * 60),
-        healthy: Duration::from_secs(10 * 60),
+        most: Duration::from_mins(5),
+        healthy: Duration::from_mins(10),
     };
 
     /// For what the engine itself tries again, such as a store that does not answer: 1 s doubling to 30 s.
     pub const RETRIES: Self = Self {
         first: Duration::from_secs(1),
         most: Duration::from_secs(30),
-        healthy: Duration::from_secs(60),
+        healthy: Duration::from_mins(1),
     };
 
     /// The wait after so many failures in a row; none after none.
@@ -48,7 +48,7 @@ impl Backoff {
         // Fibonacci hashing: neighbouring seeds end far apart. The upper half of the product is the well-mixed one.
         let mixed = u32::try_from(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).unwrap_or(u32::MAX);
         let quarter = wait / 4;
-        wait - quarter.mul_f64(f64::from(mixed) / f64::from(u32::MAX))
+        wait.saturating_sub(quarter.mul_f64(f64::from(mixed) / f64::from(u32::MAX)))
     }
 }
 
@@ -60,7 +60,7 @@ impl Default for Backoff {
 
 // Deliberate breakages; each makes a test below fail:
 // no `.min(self.most)` · `saturating_mul(failures)` in place of the doubling · `>` in place of `>=` at `healthy` ·
-// `failures` kept in place of 1 after health · `wait + quarter…` in `spread`.
+// `failures` kept in place of 1 after health · `saturating_add` in `spread`.
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -75,9 +75,9 @@ mod tests {
 
     #[test]
     fn ten_minutes_of_health_start_it_over() {
-        let nearly = Duration::from_secs(600) - Duration::from_millis(1);
+        let nearly = Duration::from_mins(10) - Duration::from_millis(1);
         assert_eq!(Backoff::UNITS.next(7, nearly), (8, Duration::from_secs(128)));
-        assert_eq!(Backoff::UNITS.next(7, Duration::from_secs(600)), (1, Duration::from_secs(1)));
+        assert_eq!(Backoff::UNITS.next(7, Duration::from_mins(10)), (1, Duration::from_secs(1)));
     }
 
     proptest! {

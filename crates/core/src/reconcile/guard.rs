@@ -70,14 +70,19 @@ impl Guard {
             self.suspicion = None;
             return Verdict::Clear;
         }
-        let units: BTreeSet<UnitId> =
-            plan.actions.iter().filter(|action| is_doubtful(action)).map(|action| action.unit.clone()).collect();
+        let units: BTreeSet<UnitId> = plan
+            .actions
+            .iter()
+            .filter(|action| is_doubtful(action))
+            .map(|action| action.unit.clone())
+            .collect();
         let agreed = self.suspicion.take().map(|earlier| Suspicion {
             // A clock that was stepped back must not hold them for ever.
             since: earlier.since.min(now),
             units: &earlier.units & &units,
         });
-        let suspicion = agreed.filter(|agreed| !agreed.units.is_empty()).unwrap_or(Suspicion { since: now, units });
+        let suspicion =
+            agreed.filter(|agreed| !agreed.units.is_empty()).unwrap_or(Suspicion { since: now, units });
         let until = after(suspicion.since, self.wait);
         if now < until {
             plan.actions.retain(|action| !is_doubtful(action));

@@ -182,9 +182,10 @@ impl InFlight {
 
     /// Lets a unit rest, longer after every failure in a row. Returns their number.
     fn rest(&mut self, unit: &UnitId, now: Instant) -> u32 {
-        let (failures, awake) = self.resting.get(unit).map_or((0, Duration::ZERO), |rest| {
-            (rest.failures, now.saturating_duration_since(rest.until))
-        });
+        let (failures, awake) = self
+            .resting
+            .get(unit)
+            .map_or((0, Duration::ZERO), |rest| (rest.failures, now.saturating_duration_since(rest.until)));
         let (failures, wait) = Backoff::RETRIES.next(failures, awake);
         self.resting.insert(unit.clone(), Rest { failures, until: now + wait });
         failures
@@ -195,7 +196,9 @@ impl Task {
     fn lane(&self) -> Lane {
         match &self.job {
             Job::Act(Work::Start { .. }) => Lane::Starts,
-            Job::Act(Work::Adopt { .. } | Work::Stop { .. } | Work::Collect { .. }) | Job::Report(_) => Lane::Others,
+            Job::Act(Work::Adopt { .. } | Work::Stop { .. } | Work::Collect { .. }) | Job::Report(_) => {
+                Lane::Others
+            }
         }
     }
 }

@@ -265,8 +265,7 @@ impl Plan {
     /// any more.
     #[must_use]
     pub fn only_not_ours(mut self) -> Self {
-        self.actions
-            .retain(|action| matches!(action.work, Work::Stop { reason: StopReason::NotOurs, .. }));
+        self.actions.retain(|action| matches!(action.work, Work::Stop { reason: StopReason::NotOurs, .. }));
         Self { actions: self.actions, ..Self::default() }
     }
 }

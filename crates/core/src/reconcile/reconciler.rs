@@ -84,8 +84,8 @@ impl Default for Timeouts {
             desired: Duration::from_secs(10),
             report: Duration::from_secs(10),
             list: Duration::from_secs(30),
-            start: Duration::from_secs(600),
-            stop_beyond_grace: Duration::from_secs(60),
+            start: Duration::from_mins(10),
+            stop_beyond_grace: Duration::from_mins(1),
         }
     }
 }
@@ -128,8 +128,7 @@ impl Reconciler {
         config: ReconcilerConfig,
     ) -> Self {
         let service = desired.service().into();
-        let hands =
-            Hands { executor, desired, scope: scope.clone(), service, me, timeouts: config.timeouts };
+        let hands = Hands { executor, desired, scope: scope.clone(), service, me, timeouts: config.timeouts };
         let now = Instant::now();
         Self {
             hands: Arc::new(hands),
@@ -210,7 +209,8 @@ impl Reconciler {
         match observed {
             Ok(observed) => {
                 let observed = ours(observed, &scope, &self.hands.me);
-                status.running = observed.iter().filter(|unit| !matches!(unit.phase, Phase::Exited(_))).count();
+                status.running =
+                    observed.iter().filter(|unit| !matches!(unit.phase, Phase::Exited(_))).count();
                 let failed = wanted.as_ref().err().cloned();
                 let wanted = wanted.unwrap_or_default();
                 status.wanted = wanted.len();
@@ -220,7 +220,15 @@ impl Reconciler {
                 }
                 let known = self.known.as_ref();
                 let (now, memory) = (self.clock.now(), &self.memory);
-                let world = World { wanted: &wanted, observed: &observed, scope: &scope, known, busy: &busy, memory, now };
+                let world = World {
+                    wanted: &wanted,
+                    observed: &observed,
+                    scope: &scope,
+                    known,
+                    busy: &busy,
+                    memory,
+                    now,
+                };
                 let mut plan = plan(&world);
                 if failed.is_some() {
                     plan = plan.only_not_ours();
@@ -233,9 +241,10 @@ impl Reconciler {
                     (true, true) => Cow::Borrowed("nothing to do"),
                     _ => plan.to_string().into(),
                 };
-                match plan.actions.is_empty() {
-                    true => debug!(pass = status.number, "{}", status.plan),
-                    false => info!(pass = status.number, "{}", status.plan),
+                if plan.actions.is_empty() {
+                    debug!(pass = status.number, "{}", status.plan);
+                } else {
+                    info!(pass = status.number, "{}", status.plan);
                 }
                 self.due = plan.look_again.map(|moment| self.instant(moment));
                 self.in_flight.replace(plan.actions, began.into_std());
@@ -247,6 +256,13 @@ impl Reconciler {
             }
         }
         self.conclude(status, began);
+    }
+
+    /// Waits until no action runs or waits for a free hand. With [`pass`](Self::pass), for those who need no loop.
+    pub async fn settle(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            self.ended(ended);
+        }
     }
 
     /// Fixes when the next pass comes, and publishes this one.
@@ -348,7 +364,10 @@ impl Reconciler {
 
 impl fmt::Debug for Reconciler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reconciler").field("hands", &self.hands).field("due", &self.due).finish_non_exhaustive()
+        f.debug_struct("Reconciler")
+            .field("hands", &self.hands)
+            .field("due", &self.due)
+            .finish_non_exhaustive()
     }
 }
 

@@ -25,7 +25,10 @@ fn pass(guard: &mut Guard, stops: std::ops::Range<usize>, running: usize, now: i
     let mut plan = plan(stops, StopReason::NotWanted);
     let verdict = guard.check(&mut plan, running, at(now));
     if let Verdict::Held { until, .. } = verdict {
-        assert!(plan.look_again.is_some_and(|look| look <= until && look > at(now)), "it looks again in time");
+        assert!(
+            plan.look_again.is_some_and(|look| look <= until && look > at(now)),
+            "it looks again in time"
+        );
     }
     plan.actions.len()
 }

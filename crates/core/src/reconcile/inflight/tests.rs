@@ -28,7 +28,11 @@ fn each_lane_has_its_width_and_a_newer_plan_replaces_what_waits() {
     let mut in_flight = InFlight::new(2);
     let stops = (3..6).map(|number| stop(number, StopReason::Changed));
     in_flight.replace((0..3).map(start).chain(stops).collect(), now);
-    assert_eq!(launched(&mut in_flight), ["bot/0", "bot/1", "bot/3", "bot/4"], "slow starts do not keep stops waiting");
+    assert_eq!(
+        launched(&mut in_flight),
+        ["bot/0", "bot/1", "bot/3", "bot/4"],
+        "slow starts do not keep stops waiting"
+    );
     in_flight.finished(&unit(3), Done::Well, now);
     in_flight.replace(vec![stop(7, StopReason::NotWanted), stop(8, StopReason::NotOurs)], now);
     assert_eq!(launched(&mut in_flight), ["bot/8"], "what is not ours goes first; bot/5 was replaced");

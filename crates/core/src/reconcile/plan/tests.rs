@@ -48,7 +48,9 @@ fn exited() -> Phase {
 
 fn segments(numbers: impl IntoIterator<Item = i32>) -> Scope {
     let generation = Generation::default();
-    Scope::Segments(numbers.into_iter().map(|segment| Grant { segment: SegmentId(segment), generation }).collect())
+    Scope::Segments(
+        numbers.into_iter().map(|segment| Grant { segment: SegmentId(segment), generation }).collect(),
+    )
 }
 
 /// A world to look at, owned.
@@ -93,17 +95,18 @@ const JOB: UnitKind = UnitKind::Job { deadline_ms: 60_000 };
 
 #[test]
 fn a_plan_reads_as_one_line() {
-    let [a, b, c, d, e, f, g] = std::array::from_fn(|number| desired(&unit(number), SERVICE, 0, 1));
-    let old = Desired { digest: SpecDigest([0; 32]), ..b.clone() };
-    let late = Desired { not_before: Some(after(NOW, Duration::from_secs(8))), ..d };
+    let bots: [Desired; 7] = std::array::from_fn(|number| desired(&unit(number), SERVICE, 0, 1));
+    let old = Desired { digest: SpecDigest([0; 32]), ..bots[1].clone() };
+    let late = Desired { not_before: Some(after(NOW, Duration::from_secs(8))), ..bots[3].clone() };
     let observed = vec![
         status(&old, ME, Phase::Running),
-        status(&c, ME, exited()),
-        status(&e, ME, Phase::Running),
-        status(&f, ME, Phase::Running),
-        status(&Desired { segment: SegmentId(2), ..g }, ME, Phase::Running),
+        status(&bots[2], ME, exited()),
+        status(&bots[4], ME, Phase::Running),
+        status(&bots[5], ME, Phase::Running),
+        status(&Desired { segment: SegmentId(2), ..bots[6].clone() }, ME, Phase::Running),
     ];
-    let scene = Scene::new([a, b, c, late, e], observed);
+    let [first, second, third, _, fifth, ..] = bots;
+    let scene = Scene::new([first, second, third, late, fifth], observed);
     insta::assert_snapshot!(scene.text(), @"starts=[bot/0] stops=[bot/1(changed), bot/5(not wanted), bot/6(not ours)] collects=[bot/2(failed)] waiting=[bot/3 until 1970-01-01T00:00:08Z]");
     assert_eq!(scene.plan_at(NOW).look_again, Some(after(NOW, Duration::from_secs(8))));
     assert_eq!(Scene::new([], vec![]).text(), "nothing to do");
@@ -121,7 +124,7 @@ fn a_job_runs_once_with_what_it_was_started_with_and_not_beyond_its_deadline() {
     let before = Desired { digest: SpecDigest([0; 32]), ..job.clone() };
     let running = Scene::new([job.clone()], vec![status(&before, ME, Phase::Running)]);
     let plan = running.plan_at(NOW);
-    let deadline = after(NOW, Duration::from_secs(60));
+    let deadline = after(NOW, Duration::from_mins(1));
     assert_eq!((plan.to_string().as_str(), plan.look_again), ("nothing to do", Some(deadline)));
     assert_eq!(running.plan_at(deadline).to_string(), "stops=[bot/1(overdue)]");
     let ended = Scene::new([job.clone()], vec![status(&job, ME, exited())]);
@@ -156,8 +159,11 @@ fn what_is_not_known_stops_only_what_is_not_ours() {
     let ours = desired(&unit(1), SERVICE, 0, 1);
     let theirs = desired(&unit(2), SERVICE, 0, 2);
     let ended = desired(&unit(3), SERVICE, 0, 1);
-    let observed =
-        vec![status(&ours, ME, Phase::Running), status(&theirs, ME, Phase::Running), status(&ended, ME, exited())];
+    let observed = vec![
+        status(&ours, ME, Phase::Running),
+        status(&theirs, ME, Phase::Running),
+        status(&ended, ME, exited()),
+    ];
     let plan = Scene::new([], observed).plan_at(NOW);
     assert_eq!(plan.actions.len(), 3);
     assert_eq!(plan.only_not_ours().to_string(), "stops=[bot/2(not ours)]");
@@ -190,7 +196,7 @@ fn units_found_running_in_a_new_scope_are_adopted_once() {
 
 #[test]
 fn a_start_put_off_absurdly_far_comes_after_the_longest_backoff() {
-    let far = Some(after(NOW, Duration::from_secs(365 * 24 * 3600)));
+    let far = Some(after(NOW, Duration::from_hours(365 * 24)));
     let mut scene = Scene::new([Desired { not_before: far, ..desired(&unit(1), SERVICE, 0, 1) }], vec![]);
     let first = scene.plan_at(NOW);
     let promised = after(NOW, Backoff::UNITS.most);
@@ -220,9 +226,16 @@ fn a_stop_grace_outlives_the_wish() {
 
 #[test]
 fn neighbours_are_left_alone_and_order_is_made() {
-    let (a, b, c) = (desired(&unit(1), SERVICE, 0, 1), desired(&unit(2), SERVICE, 0, 2), desired(&unit(3), SERVICE, 0, 2));
-    let found =
-        vec![status(&c, "w2", Phase::Running), status(&b, ME, Phase::Running), status(&a, "w2", Phase::Running)];
+    let (a, b, c) = (
+        desired(&unit(1), SERVICE, 0, 1),
+        desired(&unit(2), SERVICE, 0, 2),
+        desired(&unit(3), SERVICE, 0, 2),
+    );
+    let found = vec![
+        status(&c, "w2", Phase::Running),
+        status(&b, ME, Phase::Running),
+        status(&a, "w2", Phase::Running),
+    ];
     let me = WorkerId::new(ME).unwrap();
     let ids = |units: Vec<UnitStatus>| units.into_iter().map(|unit| unit.id).collect::<Vec<_>>();
     assert_eq!(ids(ours(found.clone(), &segments([1]), &me)), [unit(1), unit(2)]);
@@ -246,11 +259,17 @@ fn scene_of(pairs: &[Pair]) -> Scene {
         let id = unit(number);
         if let Some((version, late)) = wanted {
             let not_before = late.then(|| after(NOW, Duration::from_secs(30)));
-            scene.wanted.insert(id.clone(), Desired { not_before, ..desired(&id, kind(number), *version, 1) });
+            scene
+                .wanted
+                .insert(id.clone(), Desired { not_before, ..desired(&id, kind(number), *version, 1) });
         }
         if let Some((version, phase, ours)) = there {
             let phase = [Phase::Starting, Phase::Running, exited()][usize::from(*phase)].clone();
-            scene.observed.push(status(&desired(&id, kind(number), *version, if *ours { 1 } else { 2 }), ME, phase));
+            scene.observed.push(status(
+                &desired(&id, kind(number), *version, if *ours { 1 } else { 2 }),
+                ME,
+                phase,
+            ));
         }
     }
     scene.observed.sort_by(|a, b| a.id.cmp(&b.id));
@@ -278,7 +297,10 @@ fn carry_out(scene: &mut Scene, plan: Plan) -> Vec<UnitId> {
             }
             Work::Adopt { .. } => {}
             Work::Stop { .. } => {
-                assert!(!matches!(scene.observed[place.unwrap()].phase, Phase::Exited(_)) || !scene.wanted.contains_key(&unit));
+                assert!(
+                    !matches!(scene.observed[place.unwrap()].phase, Phase::Exited(_))
+                        || !scene.wanted.contains_key(&unit)
+                );
                 scene.observed.remove(place.unwrap());
             }
             Work::Collect { .. } => {
