@@ -8,8 +8,8 @@ use bollard::{
     errors::Error,
     models::{ContainerInspectResponse, ContainerSummary},
     query_parameters::{
-        InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        StopContainerOptionsBuilder,
+        InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
     },
 };
 use futures::StreamExt;
@@ -81,7 +81,8 @@ impl Client {
             Some(("tcp" | "http", _)) => Docker::connect_with_http(&host, CLIENT_TIMEOUT_SECS, &API),
             Some(("unix", _)) | None => Docker::connect_with_unix(&host, CLIENT_TIMEOUT_SECS, &API),
             Some((scheme, _)) => {
-                let reason = format!("docker host {host:?}: {scheme}:// is not supported; use unix:// or tcp://");
+                let reason =
+                    format!("docker host {host:?}: {scheme}:// is not supported; use unix:// or tcp://");
                 return Err(ExecutorError::Refused { reason });
             }
         };
@@ -97,49 +98,52 @@ impl Client {
     }
 
     /// Runs one call within the ordinary limit.
-    pub(super) async fn call<T>(
+    pub(super) fn call<T>(
         &self,
         action: &'static str,
         call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, CallError> {
-        self.call_within(action, self.limit, call).await
+    ) -> impl Future<Output = Result<T, CallError>> + Send {
+        self.call_within(action, self.limit, call)
     }
 
     /// Runs one call within `limit`.
-    pub(super) async fn call_within<T>(
+    pub(super) fn call_within<T>(
         &self,
         action: &'static str,
         limit: Duration,
         call: impl Future<Output = Result<T, Error>> + Send,
-    ) -> Result<T, CallError> {
-        match tokio::time::timeout(limit, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.explain(action, &error)),
-            Err(_) => Err(CallError::Unknown {
-                reason: format!("{} did not answer within {limit:?} ({action})", self.host),
-            }),
+    ) -> impl Future<Output = Result<T, CallError>> + Send {
+        // The client's futures are large, and whoever waits for one would carry it along.
+        let call = Box::pin(call);
+        async move {
+            match tokio::time::timeout(limit, call).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => Err(self.explain(action, &error)),
+                Err(_) => Err(CallError::Unknown {
+                    reason: format!("{} did not answer within {limit:?} ({action})", self.host),
+                }),
+            }
         }
     }
 
     /// What a failure of a call or stream means.
     pub(super) fn explain(&self, action: &'static str, error: &Error) -> CallError {
-        match error {
-            Error::DockerResponseServerError { status_code, message } => CallError::Answered {
-                action,
-                status: *status_code,
-                message: message.trim().to_owned(),
-            },
-            Error::DockerStreamError { error } => {
-                CallError::Answered { action, status: 500, message: error.trim().to_owned() }
-            }
-            other => CallError::Unknown { reason: format!("{action}: {}", unreachable(&self.host, other)) },
+        if let Error::DockerResponseServerError { status_code, message } = error {
+            return CallError::Answered { action, status: *status_code, message: message.trim().to_owned() };
         }
+        if let Error::DockerStreamError { error } = error {
+            return CallError::Answered { action, status: 500, message: error.trim().to_owned() };
+        }
+        CallError::Unknown { reason: format!("{action}: {}", unreachable(&self.host, error)) }
     }
 
     /// A container, if it is there.
-    pub(super) async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>, CallError> {
+    pub(super) async fn inspect(
+        &self,
+        container: &str,
+    ) -> Result<Option<Box<ContainerInspectResponse>>, CallError> {
         let call = self.docker.inspect_container(container, None::<InspectContainerOptions>);
-        match self.call("inspect container", call).await {
+        match self.call("inspect container", async { call.await.map(Box::new) }).await {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.is(404) => Ok(None),
             Err(error) => Err(error),
@@ -155,7 +159,8 @@ impl Client {
 
     /// Asks a container to end and has it killed after `grace_secs`. An ended one is fine.
     pub(super) async fn stop(&self, container: &str, grace_secs: u32) -> Result<(), CallError> {
-        let options = StopContainerOptionsBuilder::new().t(i32::try_from(grace_secs).unwrap_or(i32::MAX)).build();
+        let options =
+            StopContainerOptionsBuilder::new().t(i32::try_from(grace_secs).unwrap_or(i32::MAX)).build();
         let limit = Duration::from_secs(grace_secs.into()) + self.limit;
         self.call_within("stop container", limit, self.docker.stop_container(container, Some(options))).await
     }

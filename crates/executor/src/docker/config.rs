@@ -41,8 +41,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             call: Duration::from_secs(30),
-            start: Duration::from_secs(120),
-            pull_stall: Duration::from_secs(120),
+            start: Duration::from_mins(2),
+            pull_stall: Duration::from_mins(2),
         }
     }
 }
@@ -91,8 +91,12 @@ mod tests {
 
     #[test]
     fn image_names_that_lead_elsewhere_are_refused() {
-        for good in ["python:3.11-slim", "localhost:5000/a/b:c", "a@sha256:0f", "mcr.microsoft.com/dotnet/runtime:8.0"]
-        {
+        for good in [
+            "python:3.11-slim",
+            "localhost:5000/a/b:c",
+            "a@sha256:0f",
+            "mcr.microsoft.com/dotnet/runtime:8.0",
+        ] {
             assert!(is_image_name(good), "{good}");
         }
         for bad in ["", "../containers", "a/../b", "a b", "a?x=1", "-a", "/a", "a//b", "a%2e", "a\nb"] {

@@ -51,7 +51,8 @@ fn cgroups(info: &SystemInfo) -> String {
 }
 
 fn memory_detail(info: &SystemInfo) -> String {
-    let swap = if info.swap_limit == Some(true) { "swap included" } else { "swap is NOT limited by this kernel" };
+    let swap =
+        if info.swap_limit == Some(true) { "swap included" } else { "swap is NOT limited by this kernel" };
     format!("{}, {swap}", cgroups(info))
 }
 
@@ -74,7 +75,8 @@ fn live_restore(info: &SystemInfo) -> Protection {
         let detail = "units go on running while Docker restarts".to_owned();
         Protection { name, active: true, detail }
     } else {
-        let detail = "a restart of Docker kills every unit; set \"live-restore\": true in daemon.json".to_owned();
+        let detail =
+            "a restart of Docker kills every unit; set \"live-restore\": true in daemon.json".to_owned();
         Protection { name, active: false, detail }
     }
 }

@@ -55,7 +55,9 @@ impl Listener {
                     self.events = Some(events);
                     return;
                 }
-                Ok(Some(Err(error))) => self.note_loss(&self.client.explain("read events", &error).to_string()),
+                Ok(Some(Err(error))) => {
+                    self.note_loss(&self.client.explain("read events", &error).to_string())
+                }
                 Ok(None) => self.note_loss("the stream ended"),
                 Err(_) => match self.client.call("ping", self.client.raw().ping()).await {
                     Ok(_) => self.events = Some(events),

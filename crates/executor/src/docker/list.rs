@@ -39,8 +39,7 @@ impl DockerExecutor {
             }
         }
         let present: BTreeSet<_> = found.iter().map(|unit| unit.container.clone()).collect();
-        self.known()
-            .retain(|container, known| *known.service != *service || present.contains(container));
+        self.known().retain(|container, known| *known.service != *service || present.contains(container));
         let statuses = stream::iter(found).map(|unit| self.status(unit)).buffer_unordered(INSPECT_WIDTH);
         let mut units: Vec<UnitStatus> = statuses.try_filter_map(async |unit| Ok(unit)).try_collect().await?;
         units.sort_by(|a, b| a.id.cmp(&b.id));

@@ -39,11 +39,11 @@ use the0_core::{
 use the0_model::{Exit, UnitId, UnitSpec};
 use tokio::sync::{Semaphore, watch};
 
+use self::{client::Client, list::Known, pull::Images, start::Starting, turns::Turns};
 pub use self::{
     config::{DockerConfig, Timeouts},
     pull::{PullPolicy, Pulling},
 };
-use self::{client::Client, list::Known, pull::Images, start::Starting, turns::Turns};
 use crate::{
     Provision, journal,
     labels::{Labels, name as label},
@@ -105,7 +105,7 @@ impl DockerExecutor {
     async fn container(
         &self,
         unit: &UnitId,
-    ) -> Result<Option<(ContainerInspectResponse, Labels)>, ExecutorError> {
+    ) -> Result<Option<(Box<ContainerInspectResponse>, Labels)>, ExecutorError> {
         let name = self.name_of(unit);
         let Some(found) = self.client.inspect(&name).await? else { return Ok(None) };
         let empty = std::collections::HashMap::new();
@@ -114,7 +114,9 @@ impl DockerExecutor {
             Ok(labels) if labels.unit == *unit && labels.data == self.config.data_hash => {
                 Ok(Some((found, labels)))
             }
-            Ok(labels) => Err(taken(&name, &format!("it is unit {} of data directory {}", labels.unit, labels.data))),
+            Ok(labels) => {
+                Err(taken(&name, &format!("it is unit {} of data directory {}", labels.unit, labels.data)))
+            }
             Err(error) => Err(taken(&name, &error.to_string())),
         }
     }

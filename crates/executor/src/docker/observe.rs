@@ -3,8 +3,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerStatsResponse, ContainerSummary,
-    ContainerSummaryStateEnum,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerStatsResponse,
+    ContainerSummary, ContainerSummaryStateEnum,
 };
 use jiff::Timestamp;
 use the0_core::executor::UnitStats;
@@ -61,7 +61,9 @@ pub(super) const fn inspected_state(state: &ContainerState) -> State {
         Some(Inspected::RUNNING | Inspected::PAUSED | Inspected::RESTARTING | Inspected::STOPPING) => {
             State::Running
         }
-        Some(Inspected::EXITED | Inspected::REMOVING | Inspected::DEAD | Inspected::EMPTY) | None => State::Ended,
+        Some(Inspected::EXITED | Inspected::REMOVING | Inspected::DEAD | Inspected::EMPTY) | None => {
+            State::Ended
+        }
     }
 }
 
@@ -80,12 +82,16 @@ fn moment(text: Option<&str>) -> Option<Timestamp> {
 pub(super) fn exit(state: &ContainerState, fallback: Timestamp, words: Vec<String>) -> Exit {
     let (started, finished) = (started_at(state), moment(state.finished_at.as_deref()));
     let at = finished.or(started).unwrap_or(fallback);
-    let ran = started.map_or(Duration::ZERO, |from| Duration::try_from(at.duration_since(from)).unwrap_or_default());
+    let ran = started
+        .map_or(Duration::ZERO, |from| Duration::try_from(at.duration_since(from)).unwrap_or_default());
     let exit_code = state.exit_code.and_then(|code| i32::try_from(code).ok());
     let signal = exit_code.filter(|code| (129..=192).contains(code)).map(|code| code - 128);
     let trouble = state.error.clone().filter(|text| !text.is_empty());
     let (cause, message) = if started.is_none() {
-        (Cause::NotStarted, trouble.unwrap_or_else(|| "the container was created and never started".to_owned()))
+        (
+            Cause::NotStarted,
+            trouble.unwrap_or_else(|| "the container was created and never started".to_owned()),
+        )
     } else if state.oom_killed == Some(true) {
         (Cause::OutOfMemory, "the memory limit was reached, and the agent was killed with the bot".to_owned())
     } else if signal.is_some() {
@@ -148,10 +154,8 @@ pub(super) fn address(found: &ContainerInspectResponse) -> Option<IpAddr> {
     if networks.contains_key("host") {
         return Some(IpAddr::from([127, 0, 0, 1]));
     }
-    let mut addresses: Vec<IpAddr> = networks
-        .values()
-        .filter_map(|network| network.ip_address.as_deref()?.parse().ok())
-        .collect();
+    let mut addresses: Vec<IpAddr> =
+        networks.values().filter_map(|network| network.ip_address.as_deref()?.parse().ok()).collect();
     addresses.sort();
     addresses.first().copied()
 }
@@ -203,11 +207,9 @@ mod tests {
         };
         let never = exit(&state, FALLBACK, vec![]);
         assert_eq!((never.cause, never.code, never.at), (Cause::NotStarted, None, FALLBACK));
-        let failed = ContainerState { error: Some("exec format error".into()), exit_code: Some(127), ..state };
-        assert_eq!(
-            exit(&failed, FALLBACK, vec![]).to_string(),
-            "not started after 0.0s: exec format error"
-        );
+        let failed =
+            ContainerState { error: Some("exec format error".into()), exit_code: Some(127), ..state };
+        assert_eq!(exit(&failed, FALLBACK, vec![]).to_string(), "not started after 0.0s: exec format error");
     }
 
     #[test]

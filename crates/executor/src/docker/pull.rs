@@ -214,9 +214,7 @@ fn again(error: &ExecutorError) -> ExecutorError {
             ExecutorError::Unreachable { executor, reason: reason.clone() }
         }
         ExecutorError::Refused { reason } => ExecutorError::Refused { reason: reason.clone() },
-        ExecutorError::Failed { action, reason } => {
-            ExecutorError::Failed { action, reason: reason.clone() }
-        }
+        ExecutorError::Failed { action, reason } => ExecutorError::Failed { action, reason: reason.clone() },
         ExecutorError::NotFound { what } => ExecutorError::NotFound { what: what.clone() },
     }
 }

@@ -73,7 +73,7 @@ impl DockerExecutor {
         };
         let run_as = self.provision.run_as();
         let settings = Settings { image, network: &self.config.network, run_as: (run_as.uid, run_as.gid) };
-        let body = create::body(spec, &labels, &prepared.parts(), settings);
+        let body = Box::new(create::body(spec, &labels, &prepared.parts(), settings));
         match self.make(&labels, image, body).await {
             Ok(()) => Ok(Started { attempt: prepared.attempt, fresh: true }),
             Err(Failure::NeverRan(error)) => Err(self.take_back(&prepared, error).await),
@@ -86,7 +86,12 @@ impl DockerExecutor {
         error
     }
 
-    async fn make(&self, labels: &Labels, image: &str, body: ContainerCreateBody) -> Result<(), Failure> {
+    async fn make(
+        &self,
+        labels: &Labels,
+        image: &str,
+        body: Box<ContainerCreateBody>,
+    ) -> Result<(), Failure> {
         match self.create_and_start(labels, body.clone()).await {
             Err(Outcome::NoImage) => {}
             Err(Outcome::Failed(failure)) => return Err(failure),
@@ -103,12 +108,12 @@ impl DockerExecutor {
         })
     }
 
-    async fn create_and_start(&self, labels: &Labels, body: ContainerCreateBody) -> Result<(), Outcome> {
+    async fn create_and_start(&self, labels: &Labels, body: Box<ContainerCreateBody>) -> Result<(), Outcome> {
         // Held for these two calls alone: others go on while an image is pulled.
         let _seat = self.seats.acquire().await;
         let name = self.name_of(&labels.unit);
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let create = self.client.raw().create_container(Some(options), body);
+        let create = self.client.raw().create_container(Some(options), *body);
         let created = match self.client.call("create container", create).await {
             Ok(created) => created,
             Err(error) if error.is(404) && is_about_image(&error) => return Err(Outcome::NoImage),
@@ -125,7 +130,10 @@ impl DockerExecutor {
         let start = self.client.raw().start_container(&created.id, None::<StartContainerOptions>);
         match self.client.call_within("start container", self.config.timeouts.start, start).await {
             Ok(()) => Ok(()),
-            Err(error) => self.after_failed_start(&created.id, labels, error).await.map_err(Outcome::Failed),
+            Err(error) => {
+                let looked = Box::pin(self.after_failed_start(&created.id, labels, error));
+                looked.await.map_err(Outcome::Failed)
+            }
         }
     }
 

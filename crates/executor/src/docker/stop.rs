@@ -72,7 +72,8 @@ impl DockerExecutor {
         if let Some(exit) = attempt.exit() {
             return exit;
         }
-        let printed = tokio::task::spawn_blocking(move || journal::last_lines(&attempt, LAST_LINES_MAX)).await;
+        let printed =
+            tokio::task::spawn_blocking(move || journal::last_lines(&attempt, LAST_LINES_MAX)).await;
         let mut words = observe::words(&printed.unwrap_or_default());
         if words.is_empty() {
             words = self.client.last_words(container).await;

@@ -22,7 +22,7 @@ use crate::locks::UnitLocks;
 /// Between two looks at a lock that another process holds.
 const LOOK: Duration = Duration::from_millis(20);
 /// Longest wait for another process: a start may pull an image.
-const WAIT_MOST: Duration = Duration::from_secs(15 * 60);
+const WAIT_MOST: Duration = Duration::from_mins(15);
 
 /// Gives out turns. All units share one lock file and each locks its own byte of it, so that nothing is left behind.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ fn byte_of(unit: &UnitId) -> i64 {
 }
 
 /// Locks are those of the open file, not of the process: they also hold between two executors in one process.
+#[expect(clippy::cast_possible_truncation, reason = "the system's own constants, as wide as its fields")]
 fn try_lock(file: &File, byte: i64) -> Result<bool, Errno> {
     let range = libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,

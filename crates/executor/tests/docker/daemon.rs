@@ -82,8 +82,11 @@ impl Drop for Daemon {
         // The folder cannot be removed while anything is mounted in it.
         let inside = self.folder.path().display().to_string();
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let mut points: Vec<_> =
-            mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&inside)).collect();
+        let mut points: Vec<_> = mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(1))
+            .filter(|at| at.starts_with(&inside))
+            .collect();
         points.sort_by_key(|point| std::cmp::Reverse(point.len()));
         for point in points {
             let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);

@@ -179,7 +179,11 @@ async fn a_start_whose_answer_is_lost_is_looked_at_and_never_taken_for_failed() 
     assert!(matches!(error, ExecutorError::Unreachable { .. }), "{error}");
     assert_eq!(find(&direct, &unseen.id).await.unwrap().phase, Phase::Running);
     rig.ready(&unseen.id, 1).await;
-    assert_eq!(direct.stop(&unseen.id, GRACE).await.unwrap().unwrap().cause, Cause::Stopped, "its folders are whole");
+    assert_eq!(
+        direct.stop(&unseen.id, GRACE).await.unwrap().unwrap().cause,
+        Cause::Stopped,
+        "its folders are whole"
+    );
 
     // Docker never heard of it: nothing runs, nothing is left.
     proxy.set_dead(false);

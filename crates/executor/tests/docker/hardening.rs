@@ -8,7 +8,7 @@ use the0_core::Executor;
 use crate::rig::{CANARY, FOREVER, Rig, owner, read_when_there};
 
 /// Tries what must not work and writes what it found.
-const PROBE: &str = r#"
+const PROBE: &str = r"
 import json, os, subprocess, time
 found = {}
 for line in open('/proc/self/status'):
@@ -41,7 +41,7 @@ found['env'] = dict(os.environ)
 open('/state/found.new', 'w').write(json.dumps(found) + '\n')
 os.rename('/state/found.new', '/state/found')
 while True: time.sleep(0.1)
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_finds_itself_confined() {
@@ -100,7 +100,8 @@ async fn docker_shows_the_limits_and_no_key() {
         .filter_map(|mount| mount.destination)
         .collect();
     assert_eq!(writable.len(), 3, "{writable:?}");
-    let shown = format!("{}{}", serde_json::to_string(&inspected).unwrap(), serde_json::to_string(&listed).unwrap());
+    let shown =
+        format!("{}{}", serde_json::to_string(&inspected).unwrap(), serde_json::to_string(&listed).unwrap());
     assert!(!shown.contains(CANARY) && !shown.contains("TOKEN"), "{shown}");
     // The files it was told are for nobody else on this machine, and go with the attempt.
     let input = rig.units().unit(&spec.id).attempt(1).input();

@@ -173,7 +173,8 @@ async fn memory_that_runs_out_is_told_from_a_crash() {
     // A child is killed and the agent is not: the agent's word counts.
     rig.agent(include_bytes!("agent.py"));
     let hog = "import os\nif os.fork() == 0:\n    hog = []\n    while True: hog.append(bytearray(1 << 20))\n";
-    let child = rig.spec("child", &format!("{hog}_, status = os.wait()\nos.kill(os.getpid(), status & 127)\n"));
+    let child =
+        rig.spec("child", &format!("{hog}_, status = os.wait()\nos.kill(os.getpid(), status & 127)\n"));
     executor.start(&child, &owner()).await.unwrap();
     let exit = ended(&executor, &child.id).await;
     assert_eq!((exit.cause, exit.signal), (Cause::Failed, Some(9)), "{exit}");

@@ -2,6 +2,8 @@
 //!
 //! Skipped where no Docker answers, unless `THE0_TEST_DOCKER=required`.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
 mod daemon;
 mod faults;
 mod hardening;

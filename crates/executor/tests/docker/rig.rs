@@ -25,14 +25,15 @@ use the0_executor::{
     provision::CodeSource,
 };
 use the0_model::{
-    BotId, CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, UnitSpec, WorkerId,
+    BotId, CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, UnitSpec,
+    WorkerId,
 };
 
 pub(crate) const SERVICE: &str = "bot-runner";
 /// Appears in configuration and environment of every unit, and must appear nowhere else.
 pub(crate) const CANARY: &str = "canary-4711";
 /// Longest wait for anything to become true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Runs until it is told to end.
 pub(crate) const FOREVER: &str = "import time\nwhile True: time.sleep(0.1)\n";
 
@@ -45,7 +46,8 @@ pub(crate) struct Rig {
 impl Rig {
     /// `None`, and a word about it, where there is no Docker.
     pub(crate) async fn new() -> Option<Self> {
-        Self::on(Docker::connect_with_unix("/var/run/docker.sock", 60, bollard::API_DEFAULT_VERSION), None).await
+        Self::on(Docker::connect_with_unix("/var/run/docker.sock", 60, bollard::API_DEFAULT_VERSION), None)
+            .await
     }
 
     pub(crate) async fn on(
@@ -216,7 +218,8 @@ pub(crate) async fn ended(executor: &DockerExecutor, unit: &UnitId) -> the0_mode
 
 /// Waits for a file that the bot writes.
 pub(crate) async fn read_when_there(path: PathBuf) -> String {
-    until("the file is there", async || fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))).await
+    until("the file is there", async || fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')))
+        .await
 }
 
 /// Waits for something to become true.
