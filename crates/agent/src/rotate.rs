@@ -215,6 +215,8 @@ mod tests {
             .map(|name| fs::metadata(dir.path().join(name)).unwrap().len())
             .sum();
         assert!(total <= limit && total > limit / 2, "{total}");
+        let old = fs::metadata(dir.path().join(file::OUTPUT_OLD)).unwrap().len();
+        assert!(old <= limit / 2, "{old}: then the other may grow as large");
         let (old, new) = (text_of(dir.path(), file::OUTPUT_OLD), text_of(dir.path(), file::OUTPUT));
         assert_eq!(new.last().unwrap().text, b"line 4999");
         let notices = |lines: &[LogLine]| lines.iter().filter(|line| line.stream == LogStream::Agent).count();

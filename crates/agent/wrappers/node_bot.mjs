@@ -35,7 +35,6 @@ function writeResult(result, keep = true) {
   }
 }
 
-// Pipes are written synchronously on Linux: what was printed is out when this is called.
 function end(code) {
   ended = true;
   process.exit(code);
@@ -108,6 +107,9 @@ function takesSignal() {
   const main = [bot.main, bot.default?.main, bot.default, bot.default?.default].find((value) => typeof value === "function");
   return (main?.length ?? 0) >= 3;
 }
+
+// What was printed is out before process.exit, whoever calls it; Node would drop what does not fit the pipe.
+for (const stream of [process.stdout, process.stderr]) stream._handle?.setBlocking?.(true);
 
 process.on("SIGTERM", stop);
 process.on("SIGINT", stop);

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 use the0_model::Cause;
 
@@ -73,6 +76,8 @@ def main(bot_id, config):
     running.signal(Signal::SIGTERM);
     running.wait_for("cleaning");
     running.signal(Signal::SIGTERM);
+    // Nor does one that does not come through the agent.
+    kill(Pid::from_raw(running.bot_pid()), Signal::SIGTERM).unwrap();
     let done = running.finish();
     assert_eq!(done.stdout(), "ready\ncleaning\nclean\n");
     assert_eq!(done.exit.cause, Cause::Stopped);
@@ -149,7 +154,30 @@ fn what_a_bot_leaves_behind_ends_with_it_and_keeps_nobody_waiting() {
 fn a_bot_that_was_killed_by_others_was_not_stopped() {
     let running = Rig::python("import time\ndef main(i, c):\n  print('ready')\n  time.sleep(60)\n").start();
     running.wait_for("ready");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(running.bot_pid()), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(running.bot_pid()), Signal::SIGKILL).unwrap();
     let done = running.finish();
     assert_eq!((done.exit.cause, done.exit.signal, done.code), (Cause::Killed, Some(9), Some(137)));
+}
+
+#[test]
+fn a_bot_that_left_its_work_to_a_thread_is_stopped_too() {
+    let text = "
+import threading
+end = threading.Event()
+def work():
+    print('ready')
+    end.wait()
+    print('thread done')
+def main(bot_id, config):
+    threading.Thread(target=work).start()
+def on_stop():
+    end.set()
+";
+    let running = Rig::python(text).start();
+    running.wait_for("ready");
+    running.signal(Signal::SIGTERM);
+    let done = running.finish();
+    assert_eq!((done.exit.cause, done.exit.code), (Cause::Stopped, Some(0)), "{done:?}");
+    assert_eq!(done.stdout(), "ready\nthread done\n");
+    assert_eq!(done.exit.result.unwrap()["status"], "terminated");
 }
