@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex as StdMutex, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -18,6 +18,7 @@ use crate::{
     BotStore, Notice, Notices, SERVICE, StoreError,
     desired::{Held, build},
     history::{self, Applied, Circumstances},
+    progress::Progress,
 };
 
 /// Live bots. Shared between the reconciler and whoever shows or commands bots.
@@ -49,17 +50,6 @@ struct Answer {
     scope: Scope,
     version: u64,
     wanted: Wanted,
-}
-
-/// How far the reconciler has come, for those who wait until a unit is gone for good.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Progress(Arc<StdMutex<Seen>>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    version: u64,
-    looks: u64,
-    starting: BTreeSet<BotId>,
 }
 
 impl Bots {
@@ -253,45 +243,6 @@ impl Memory {
             None => self.held.remove(bot),
         };
         self.moved.insert(unit.clone());
-    }
-}
-
-impl Progress {
-    /// How often the reconciler asked what should run, if it did so at or after `version`.
-    pub(crate) fn looks_at(&self, version: u64) -> Option<u64> {
-        let seen = self.seen();
-        (seen.version >= version).then_some(seen.looks)
-    }
-
-    /// Whether a start of this bot is under way.
-    pub(crate) fn is_starting(&self, bot: &BotId) -> bool {
-        self.seen().starting.contains(bot)
-    }
-
-    fn saw(&self, version: u64) {
-        let mut seen = self.seen();
-        seen.version = seen.version.max(version);
-        seen.looks += 1;
-    }
-
-    fn note(&self, bot: &BotId, outcome: &Outcome) {
-        let mut seen = self.seen();
-        match outcome {
-            Outcome::Starting => {
-                seen.starting.insert(bot.clone());
-            }
-            Outcome::Started { .. }
-            | Outcome::Stopped { .. }
-            | Outcome::Finished { .. }
-            | Outcome::Refused { .. } => {
-                seen.starting.remove(bot);
-            }
-            Outcome::Stopping(_) => {}
-        }
-    }
-
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,8 +15,10 @@ pub mod bots;
 pub mod commands;
 pub mod desired;
 pub mod fields;
+pub mod grpc;
 pub mod history;
 pub mod notice;
+mod progress;
 pub mod store;
 pub mod why;
 

@@ -18,7 +18,10 @@ async fn nothing_is_read_again_while_nothing_changed() {
     assert!(Arc::ptr_eq(&first, &home.bots.desired(&all(1)).await.unwrap()));
     home.report(&one, Outcome::Starting).await;
     home.report(&one, Outcome::Started { attempt: 1 }).await;
-    assert!(Arc::ptr_eq(&first, &home.bots.desired(&all(1)).await.unwrap()), "a status is no change of what is wanted");
+    assert!(
+        Arc::ptr_eq(&first, &home.bots.desired(&all(1)).await.unwrap()),
+        "a status is no change of what is wanted"
+    );
     home.put("two").await;
     assert_eq!(home.bots.desired(&all(1)).await.unwrap().len(), 2);
     let none = Scope::Segments([Grant { segment: SegmentId(9), generation: Generation::default() }].into());

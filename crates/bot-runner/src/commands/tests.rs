@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::future::join_all;
 use serde_json::json;
@@ -27,15 +27,17 @@ async fn a_bot_lives_through_every_verb() {
 
     let change = ConfigChange::parse("config_json", r#"{"a": 2, "b": null}"#, true).unwrap();
     home.commands.set_config(&id("b"), &change, None).await.unwrap();
-    let changed = home.until("b", |view| view.status.attempt == 2 && view.status.phase == BotPhase::Running).await;
-    assert_eq!(*changed.bot.config.expose(), object(json!({"a": 2})));
+    let changed =
+        home.until("b", |view| view.status.attempt == 2 && view.status.phase == BotPhase::Running).await;
+    assert_eq!(*changed.bot.config.expose(), object(&json!({"a": 2})));
     home.commands.restart(&id("b"), None).await.unwrap();
     home.until("b", |view| view.status.attempt == 3 && view.status.phase == BotPhase::Running).await;
     let stopped = home.commands.stop(&id("b"), None).await.unwrap();
     assert_eq!((stopped.status.phase, stopped.bot.is_enabled()), (BotPhase::Stopped, false));
     assert!(home.executor.running().is_empty());
     home.commands.set_enabled(&id("b"), true, None).await.unwrap();
-    let last = home.until("b", |view| view.status.attempt == 4 && view.status.phase == BotPhase::Running).await;
+    let last =
+        home.until("b", |view| view.status.attempt == 4 && view.status.phase == BotPhase::Running).await;
     let kinds: BTreeSet<_> = last.status.events.iter().map(|event| event.kind).collect();
     for kind in [
         BotEventKind::Deployed,
@@ -78,7 +80,7 @@ async fn a_bot_that_does_not_go_away_is_not_removed() {
     let home = Home::new().await;
     home.deploy("b").await;
     home.until("b", |view| view.status.phase == BotPhase::Running).await;
-    home.executor.slow_stop(&UnitId::bot(&id("b")), Duration::from_secs(3600));
+    home.executor.slow_stop(&UnitId::bot(&id("b")), Duration::from_hours(1));
     let error = home.commands.stop(&id("b"), Some(Duration::from_millis(50))).await.unwrap_err();
     assert!(matches!(error, CommandError::StillStopping { .. }), "{error:?}");
     let view = home.commands.get(&id("b")).await.unwrap();
@@ -96,7 +98,8 @@ async fn of_verbs_at_once_none_is_lost_unless_a_revision_was_named() {
     let restarts = join_all((0..4).map(|_| home.commands.restart(&b, None))).await;
     assert!(restarts.iter().all(Result::is_ok), "{restarts:?}");
     assert_eq!(home.commands.get(&id("b")).await.unwrap().bot.runtime.restarts_requested, 4);
-    let stale = home.commands.set_enabled(&id("b"), false, Some(deployed.view.bot.revision)).await.unwrap_err();
+    let stale =
+        home.commands.set_enabled(&id("b"), false, Some(deployed.view.bot.revision)).await.unwrap_err();
     assert!(matches!(stale, CommandError::Conflict { found: Some(BotRevision(5)), .. }), "{stale:?}");
     let creators = join_all((0..4).map(|_| {
         let request = DeployBot { create_only: true, ..request("c") };
@@ -139,13 +142,17 @@ async fn a_merged_configuration_cannot_outgrow_its_limit() {
     };
     home.commands.set_config(&id("b"), &patch("one"), None).await.unwrap();
     let error = home.commands.set_config(&id("b"), &patch("two"), None).await.unwrap_err();
-    assert!(matches!(&error, CommandError::Invalid { faults } if faults[0].field == "config_json"), "{error}");
+    assert!(
+        matches!(&error, CommandError::Invalid { faults } if faults[0].field == "config_json"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn enabling_overcomes_a_configuration_that_disables() {
     let home = Home::new().await;
-    let request = DeployBot { config_json: Some(r#"{"enabled": "false"}"#.to_owned().into()), ..request("b") };
+    let request =
+        DeployBot { config_json: Some(r#"{"enabled": "false"}"#.to_owned().into()), ..request("b") };
     home.commands.deploy(&request.check().unwrap(), Some(&place())).await.unwrap();
     let view = home.commands.get(&id("b")).await.unwrap();
     assert_eq!(view.status.phase, BotPhase::Stopped);
@@ -173,7 +180,8 @@ async fn a_crash_is_explained_and_told_to_watchers() {
     let why = home.commands.explain(&id("b")).await.unwrap();
     assert!(why.summary.contains("memory limit of 512.0 MiB"), "{}", why.summary);
     assert!(why.details.iter().any(|line| line.contains("next attempt")), "{:?}", why.details);
-    let back = home.until("b", |view| view.status.attempt == 2 && view.status.phase == BotPhase::Running).await;
+    let back =
+        home.until("b", |view| view.status.attempt == 2 && view.status.phase == BotPhase::Running).await;
     assert_eq!(back.status.restarts, 1);
 }
 
@@ -186,7 +194,8 @@ async fn a_list_is_paged_and_shows_statuses() {
     }
     let first = home.commands.list(None, 2).await.unwrap();
     let rest = home.commands.list(Some(&first[1].bot.id), 0).await.unwrap();
-    let seen: Vec<_> = first.iter().chain(&rest).map(|view| (view.bot.id.as_str(), view.status.phase)).collect();
+    let seen: Vec<_> =
+        first.iter().chain(&rest).map(|view| (view.bot.id.as_str(), view.status.phase)).collect();
     assert_eq!(seen, [("a", BotPhase::Running), ("b", BotPhase::Running), ("c", BotPhase::Running)]);
 }
 
@@ -237,10 +246,10 @@ impl Home {
                 let _ = watcher.recv().await;
             }
         };
-        match tokio::time::timeout(Duration::from_secs(10), seen).await {
-            Ok(view) => view,
-            Err(_) => panic!("still {:?}", self.commands.get(&id(name)).await.unwrap().status),
-        }
+        let Ok(view) = tokio::time::timeout(Duration::from_secs(10), seen).await else {
+            panic!("still {:?}", self.commands.get(&id(name)).await.unwrap().status)
+        };
+        view
     }
 }
 
@@ -267,6 +276,6 @@ fn id(text: &str) -> BotId {
     BotId::new(text).unwrap()
 }
 
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+fn object(value: &serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
     value.as_object().unwrap().clone()
 }

@@ -10,10 +10,14 @@ fn enabled_bots_become_units_and_a_sick_one_stops_no_other() {
     let built = build(&bots, &BTreeMap::new());
     let wanted: Vec<_> = built.wanted.keys().map(ToString::to_string).collect();
     assert_eq!(wanted, ["bot/good"]);
-    let refused: Vec<_> = built.refused.iter().map(|(bot, why)| (bot.as_str(), why.contains("custom.config"))).collect();
+    let refused: Vec<_> =
+        built.refused.iter().map(|(bot, why)| (bot.as_str(), why.contains("custom.config"))).collect();
     assert_eq!(refused, [("bad", true), ("native", true)]);
     let desired = &built.wanted[&UnitId::new("bot/good").unwrap()];
-    assert_eq!((desired.digest, desired.segment), (bots[0].unit_spec().unwrap().digest(), bots[0].segment_id));
+    assert_eq!(
+        (desired.digest, desired.segment),
+        (bots[0].unit_spec().unwrap().digest(), bots[0].segment_id)
+    );
 }
 
 #[test]

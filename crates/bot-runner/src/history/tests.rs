@@ -101,7 +101,7 @@ fn a_repeated_refusal_does_not_push_out_what_led_to_it() {
         bot.report(&refused("no such image"));
     }
     assert_eq!(bot.kinds(), [BotEventKind::Started, BotEventKind::Refused]);
-    assert_eq!(bot.status.not_before, Some(later(bot.now, Duration::from_secs(300))));
+    assert_eq!(bot.status.not_before, Some(later(bot.now, Duration::from_mins(5))));
     bot.report(&refused("something else"));
     assert_eq!(bot.kinds().len(), 3);
 }
@@ -110,7 +110,8 @@ fn a_repeated_refusal_does_not_push_out_what_led_to_it() {
 fn a_bot_that_cannot_become_a_unit_is_refused_once_it_has_none() {
     let mut bot = Life::new();
     bot.report(&Outcome::Started { attempt: 1 });
-    let circumstances = Circumstances { now: at(1), generation: GENERATION, digest: None, backoff: &Backoff::UNITS };
+    let circumstances =
+        Circumstances { now: at(1), generation: GENERATION, digest: None, backoff: &Backoff::UNITS };
     let running = unfit(&bot.status, "runtime \"cobol\" is not known", &circumstances);
     assert_eq!(running, Applied { status: bot.status.clone(), event: None });
     bot.report(&Outcome::Stopped { reason: StopReason::NotWanted, exit: None });
@@ -229,7 +230,9 @@ impl Life {
         let Applied { status, event } = apply(&self.status, outcome, &circumstances);
         assert_eq!(status.events, self.status.events, "events are appended by the store");
         self.status = status;
-        event.into_iter().for_each(|event| self.status.push(event));
+        if let Some(event) = event {
+            self.status.push(event);
+        }
     }
 
     fn kinds(&self) -> Vec<BotEventKind> {
