@@ -14,8 +14,8 @@ use crate::{
     launch::{self, Parts},
 };
 
-/// Processes and threads the agent itself may need, on top of the bot's.
-const AGENT_PIDS: i64 = 8;
+/// The agent's own two threads, on top of the bot's.
+const AGENT_PIDS: i64 = 2;
 /// Files the agent itself may need open, on top of the bot's. It lowers the bot's own limit.
 const AGENT_FILES: i64 = 64;
 /// Docker's own record of the agent's words, kept for an agent that cannot even open its files.

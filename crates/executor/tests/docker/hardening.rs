@@ -83,7 +83,7 @@ async fn docker_shows_the_limits_and_no_key() {
     assert_eq!(host.memory, Some(64 << 20));
     assert_eq!(host.memory_swap, Some(64 << 20));
     assert_eq!(host.nano_cpus, Some(500_000_000));
-    assert_eq!(host.pids_limit, Some(264));
+    assert_eq!(host.pids_limit, Some(258));
     assert_eq!(host.readonly_rootfs, Some(true));
     assert_eq!(host.privileged, Some(false));
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
