@@ -11,7 +11,9 @@
 
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod docker;
 pub mod journal;
+pub mod labels;
 pub mod launch;
 pub mod locks;
 pub mod provision;

@@ -4,13 +4,15 @@
 use std::{
     fmt, fs, io,
     os::unix::fs::{PermissionsExt, lchown},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use the0_artifacts::{CodeCache, require_file};
 use the0_core::{ExecutorError, Owner};
-use the0_model::{AgentSpec, Cause, Exit, LogLine, UnitSpec, agent::path};
+use the0_model::{AgentSpec, Cause, CodeRef, Exit, LogLine, UnitSpec, agent::path};
 
 pub use crate::launch::AgentOptions;
 use crate::{
@@ -47,14 +49,32 @@ impl RunAs {
 #[async_trait]
 pub trait CodeSource: Send + Sync + fmt::Debug + 'static {
     /// The folder of the unpacked bundle, fetched now if it is not there. Never written to again.
-    async fn fetch(&self, code: &the0_model::CodeRef) -> Result<PathBuf, ExecutorError>;
+    async fn fetch(&self, code: &CodeRef) -> Result<PathBuf, ExecutorError>;
+}
+
+#[async_trait]
+impl CodeSource for CodeCache {
+    async fn fetch(&self, code: &CodeRef) -> Result<PathBuf, ExecutorError> {
+        match CodeCache::fetch(self, code).await {
+            Ok(cached) => Ok(cached.dir),
+            Err(error) => {
+                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                let reason = causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"));
+                Err(if error.is_permanent() {
+                    ExecutorError::Refused { reason }
+                } else {
+                    ExecutorError::Failed { action: "fetch code", reason }
+                })
+            }
+        }
+    }
 }
 
 /// Makes what a unit needs.
 #[derive(Debug, Clone)]
 pub struct Provision {
     units: UnitsDir,
-    code: std::sync::Arc<dyn CodeSource>,
+    code: Arc<dyn CodeSource>,
     tools: PathBuf,
     run_as: RunAs,
     kept_attempts: usize,
@@ -95,7 +115,7 @@ impl Prepared {
 
 impl Provision {
     /// Lays units out in `units`, with code from `code` and the agent in the folder `tools`, for bots run as `run_as`.
-    pub fn new(units: UnitsDir, code: std::sync::Arc<dyn CodeSource>, tools: PathBuf, run_as: RunAs) -> Self {
+    pub fn new(units: UnitsDir, code: Arc<dyn CodeSource>, tools: PathBuf, run_as: RunAs) -> Self {
         Self { units, code, tools, run_as, kept_attempts: KEPT_ATTEMPTS }
     }
 
@@ -247,40 +267,17 @@ fn prune(unit: &UnitDir, kept: usize) -> io::Result<()> {
 }
 
 fn check_entrypoint(code: &Path, spec: &UnitSpec) -> Result<(), ExecutorError> {
-    let refused = |reason: String| Err(ExecutorError::Refused { reason });
     let file = spec.runtime.entrypoint_file(&spec.entrypoint);
-    let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if file.is_empty() || !inside || file.contains('\0') {
-        return refused(format!("entrypoint {file:?} must be a relative path inside the bundle"));
+    require_file(code, file).map_err(|missing| ExecutorError::Refused {
+        reason: format!("{missing}; add the file to the bundle or set another entrypoint"),
+    })?;
+    let mode = fs::metadata(code.join(file)).map_or(0, |meta| meta.permissions().mode());
+    if spec.runtime.is_native() && mode & 0o111 == 0 {
+        return Err(ExecutorError::Refused {
+            reason: format!("entrypoint {file:?} is not executable; run `chmod +x {file}` before packing it"),
+        });
     }
-    let found = code.join(file);
-    match fs::symlink_metadata(&found) {
-        Ok(meta) if meta.is_dir() => refused(format!("entrypoint {file:?} is a folder; name the file to run")),
-        Ok(meta) if spec.runtime.is_native() && meta.permissions().mode() & 0o111 == 0 => {
-            refused(format!("entrypoint {file:?} is not executable; run `chmod +x {file}` before packing it"))
-        }
-        Ok(_) => Ok(()),
-        Err(_) => refused(format!(
-            "entrypoint {file:?} is not in the bundle, which has {}; add it or name another entrypoint",
-            shown_files(code)
-        )),
-    }
-}
-
-fn shown_files(code: &Path) -> String {
-    let mut names: Vec<String> = fs::read_dir(code)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .take(200)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    match names.len() {
-        0 => "no files".to_owned(),
-        1..=6 => names.join(", "),
-        more => format!("{} and {} more", names[..6].join(", "), more - 6),
-    }
+    Ok(())
 }
 
 fn failed(action: &'static str, unit: &UnitDir, error: &io::Error) -> ExecutorError {

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use the0_model::{CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, WorkerId};
@@ -89,10 +89,10 @@ async fn a_bad_entrypoint_is_named_and_leaves_nothing() {
     let root = tempfile::tempdir().unwrap();
     let provision = provision(root.path());
     for (bad, says) in [
-        ("bot.py", "has main.py, sub"),
-        ("", "relative path"),
-        ("../main.py", "relative path"),
-        ("/etc/passwd", "relative path"),
+        ("bot.py", "not in the bundle"),
+        ("", "entrypoint"),
+        ("../main.py", "not acceptable"),
+        ("/etc/passwd", "not acceptable"),
         ("sub", "is a folder"),
     ] {
         let error = provision.prepare(&spec(bad), &owner(), AgentOptions::default()).await.unwrap_err();

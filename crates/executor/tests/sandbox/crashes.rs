@@ -1,0 +1,1 @@
+//! Services that die at bad moments.
