@@ -1,17 +1,20 @@
 //! The loop, under everything that may happen around it. Time is paused: waiting costs nothing and is exact.
 //!
-//! Deliberate breakages; each was seen to make a test here fail: a pass on every ring (no debounce) · a resync in place of
-//! none · `look_again` kept after an error · the ring of a failing executor not limited · removal before the report ·
-//! the grant not asked before a start · an outcome that was not recorded forgotten · the scope compared no more after
-//! looking · desired asked for an empty scope · tasks broken off at shutdown.
+//! Deliberate breakages; each was seen to make a test here fail: a pass on every ring (no debounce) · a resync in place
+//! of none · the ring of a failing executor not limited · the retry not backed off · removal before the report · the
+//! grant not asked before a start · an outcome that was not recorded forgotten · a start before it is recorded · desired
+//! asked for an empty scope · an error taken for "nothing wanted" · no guard · starts and stops in one lane · tasks broken
+//! off at shutdown.
 
 mod common;
 
 use std::time::Duration;
 
 use common::{Stage, job, seconds, service, settle, unit};
+use futures::StreamExt;
 use the0_core::{
     Clock, Executor, ExecutorError, Grant, Outcome, Owner, Scope, StopReason,
+    executor::{AttemptRef, LogQuery},
     fakes::{self, What},
 };
 use the0_model::{Cause, Generation, SegmentId, UnitKind, UnitSpec, WorkerId};
@@ -293,23 +296,29 @@ async fn a_lost_grant_stops_its_units_even_while_the_store_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_waited_is_not_made_under_a_grant_that_is_gone() {
+async fn nothing_starts_under_a_grant_that_went_while_it_was_decided() {
     let mut stage = Stage::new();
-    stage.config.width = 1;
     stage.scope.send_replace(segments(&[1]));
-    stage.executor.slow_start(&unit(1), Duration::from_secs(5));
     stage.desired.want(service(1));
-    stage.desired.want(service(2));
+    stage.desired.set_slow(Duration::from_secs(2));
+    stage.start();
+    sleep(Duration::from_secs(1)).await;
+    stage.scope.send_replace(segments(&[]));
+    sleep(Duration::from_mins(1)).await;
+    assert!(what_happened(&stage).is_empty());
+    assert!(stage.desired.reports().is_empty(), "nothing is said of a unit that is not ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overdue_job_is_stopped_once_that_is_recorded() {
+    let mut stage = Stage::new();
+    stage.desired.want(job(1, Duration::from_mins(1)));
     stage.start();
     settle().await;
-    // The pass after this cannot see what is there, so it cannot replace what waits.
-    stage.executor.set_unreachable(true);
-    stage.scope.send_replace(segments(&[]));
-    settle().await;
-    stage.executor.set_unreachable(false);
-    sleep(Duration::from_mins(1)).await;
-    let started: Vec<_> = stage.executor.history().into_iter().map(|event| event.unit).collect();
-    assert!(!started.contains(&unit(2)), "{started:?}");
+    stage.desired.refuse_reports(1);
+    sleep(Duration::from_millis(60_500)).await;
+    assert_eq!(stage.executor.running().len(), 1, "or it would be wanted again after a crash of the service");
+    sleep(Duration::from_secs(2)).await;
     assert!(stage.executor.running().is_empty());
 }
 
@@ -372,4 +381,28 @@ async fn the_executor_keeps_its_contract() {
     assert!(executor.start(&spec, &owner).await.is_err());
     assert!(executor.units().is_empty(), "a failed start leaves nothing");
     assert_eq!(executor.start(&spec, &owner).await.unwrap().attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn followed_output_goes_on_over_restarts_until_the_unit_is_purged() {
+    let mut stage = Stage::new();
+    stage.desired.want(service(1));
+    stage.start();
+    settle().await;
+    stage.executor.print(&unit(1), "one");
+    stage.executor.print(&unit(1), "two");
+    let query = LogQuery { attempt: AttemptRef::Latest, tail: Some(1), follow: true };
+    let lines = stage.executor.logs(&unit(1), query).await.unwrap();
+    let act = async {
+        stage.desired.want(UnitSpec { restarts_requested: 1, ..service(1) });
+        settle().await;
+        stage.executor.print(&unit(1), "three");
+        settle().await;
+        stage.desired.forget(&unit(1));
+        settle().await;
+        stage.executor.purge(&unit(1)).await.unwrap();
+    };
+    let (lines, ()) = tokio::join!(lines.map(|line| line.unwrap()).collect::<Vec<_>>(), act);
+    let lines: Vec<_> = lines.iter().map(|it| (it.attempt, String::from_utf8_lossy(&it.line.text))).collect();
+    assert_eq!(lines, [(1, "two".into()), (2, "three".into())]);
 }

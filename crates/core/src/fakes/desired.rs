@@ -33,6 +33,7 @@ struct State {
     reports: Vec<(UnitId, Outcome)>,
     asked: u64,
     silent: bool,
+    slow: Duration,
     refuse_reports: u32,
 }
 
@@ -81,6 +82,11 @@ impl FakeDesired {
     pub fn set_silent(&self, silent: bool) {
         self.state().silent = silent;
         self.wake.ring();
+    }
+
+    /// How long it takes to say what it wants.
+    pub fn set_slow(&self, takes: Duration) {
+        self.state().slow = takes;
     }
 
     /// Does not record the next so many outcomes.
@@ -136,6 +142,10 @@ impl DesiredState for FakeDesired {
     }
 
     async fn desired(&self, scope: &Scope) -> anyhow::Result<Wanted> {
+        let slow = self.state().slow;
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
         let mut state = self.state();
         state.asked += 1;
         if state.silent {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use the0_model::{Cause, Exit, LogLine, LogStream, Network, UnitId, UnitSpec};
 use tokio::{sync::watch, time::sleep};
 
+use super::logs::Reader;
 use crate::{
     clock::Clock,
     executor::{
@@ -159,6 +160,32 @@ impl FakeExecutor {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there are records of such a unit: it ran and was not purged.
+    pub(super) fn has(&self, unit: &UnitId) -> bool {
+        self.state().records.contains_key(unit)
+    }
+
+    /// The line at a place of an attempt, or else, if `onwards`, the first line of the attempt after it.
+    pub(super) fn line(
+        &self,
+        unit: &UnitId,
+        attempt: u64,
+        place: usize,
+        onwards: bool,
+    ) -> Option<(u64, usize, LogLine)> {
+        let state = self.state();
+        let records = state.records.get(unit)?;
+        let here = records
+            .get(&attempt)
+            .and_then(|lines| lines.get(place))
+            .map(|line| (attempt, place, line.clone()));
+        let later = || {
+            let mut later = records.range(attempt + 1..).filter(|_| onwards);
+            later.find_map(|(number, lines)| Some((*number, 0, lines.first()?.clone())))
+        };
+        here.or_else(later)
     }
 
     fn reach(&self) -> Result<MutexGuard<'_, State>, ExecutorError> {
@@ -313,19 +340,9 @@ impl Executor for FakeExecutor {
         let attempt = attempt.ok_or_else(missing)?;
         let there = records.get(&attempt).map_or(0, Vec::len);
         let from = query.tail.map_or(0, |tail| there.saturating_sub(tail));
-        let reader = Reader {
-            executor: self.clone(),
-            changes: self.version.subscribe(),
-            unit: unit.clone(),
-            attempt,
-            from,
-        };
-        let follow = query.follow;
-        let lines = stream::unfold(reader, move |mut reader| async move {
-            let record = reader.next(follow).await?;
-            Some((Ok(record), reader))
-        });
-        Ok(lines.boxed())
+        let reader =
+            Reader { executor: self.clone(), unit: unit.clone(), attempt, from, follow: query.follow };
+        Ok(reader.lines(self.version.subscribe()))
     }
 
     async fn stats(&self, unit: &UnitId) -> Result<Option<UnitStats>, ExecutorError> {
@@ -345,6 +362,7 @@ impl Executor for FakeExecutor {
 
     async fn purge(&self, unit: &UnitId) -> Result<(), ExecutorError> {
         self.reach()?.records.remove(unit);
+        self.changed();
         Ok(())
     }
 
@@ -365,42 +383,4 @@ impl Executor for FakeExecutor {
 fn ran_ms(status: &UnitStatus, now: Timestamp) -> u64 {
     let ran = status.started_at.map_or(0, |started| now.duration_since(started).as_millis());
     u64::try_from(ran).unwrap_or(0)
-}
-
-/// Reads the output of a unit, line by line.
-struct Reader {
-    executor: FakeExecutor,
-    changes: watch::Receiver<u64>,
-    unit: UnitId,
-    attempt: u64,
-    from: usize,
-}
-
-impl Reader {
-    async fn next(&mut self, follow: bool) -> Option<LogRecord> {
-        loop {
-            self.changes.borrow_and_update();
-            if let Some(record) = self.there(follow) {
-                return Some(record);
-            }
-            let gone = !self.executor.state().units.contains_key(&self.unit);
-            if !follow || gone || self.changes.changed().await.is_err() {
-                return None;
-            }
-        }
-    }
-
-    /// The next line, if it is there; when following, that of a later attempt too.
-    fn there(&mut self, follow: bool) -> Option<LogRecord> {
-        let state = self.executor.state();
-        let records = state.records.get(&self.unit)?;
-        loop {
-            if let Some(line) = records.get(&self.attempt).and_then(|lines| lines.get(self.from)) {
-                self.from += 1;
-                return Some(LogRecord { attempt: self.attempt, line: line.clone() });
-            }
-            let later = records.range(self.attempt + 1..).next().filter(|_| follow)?;
-            (self.attempt, self.from) = (*later.0, 0);
-        }
-    }
 }

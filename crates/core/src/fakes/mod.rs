@@ -3,6 +3,7 @@
 mod clock;
 mod desired;
 mod executor;
+mod logs;
 
 pub use clock::ManualClock;
 pub use desired::FakeDesired;

@@ -2,6 +2,7 @@
 
 mod act;
 pub mod backoff;
+mod config;
 pub mod guard;
 mod inflight;
 pub mod plan;
@@ -16,9 +17,10 @@ use the0_model::{Exit, SegmentId, SpecDigest, UnitId, UnitSpec};
 
 pub use self::{
     backoff::Backoff,
+    config::{ReconcilerConfig, Timeouts},
     guard::{Guard, Verdict},
     plan::{Action, Memory, Plan, Work, World, ours, plan},
-    reconciler::{Reconciler, ReconcilerConfig, Timeouts},
+    reconciler::Reconciler,
     status::PassStatus,
 };
 use crate::scope::Scope;

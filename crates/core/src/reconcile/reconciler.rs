@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{
-    Backoff, DesiredState, PassStatus, Wanted,
+    Backoff, DesiredState, PassStatus, ReconcilerConfig, Wanted,
     act::Hands,
     guard::{Guard, Verdict},
     inflight::{Done, InFlight},
@@ -29,66 +29,6 @@ use crate::{
 
 /// A pass over thousands of units may use a fifth of the time; a ring waits that long at most.
 const SETTLE_MAX: Duration = Duration::from_millis(200);
-
-/// Settings of a [`Reconciler`].
-#[derive(Debug, Clone)]
-pub struct ReconcilerConfig {
-    /// Time between passes while nothing rings; `None` for no pass at all then.
-    pub resync: Option<Duration>,
-    /// Rings within this time are one. Keep it at a few milliseconds.
-    pub debounce: Duration,
-    /// Most units being started at once, and as many again being stopped or reported.
-    pub width: usize,
-    /// A pass over more running units than this does not stop most of them as not wanted before a second look.
-    pub guard_more_than: usize,
-    /// Time from the first look to the second.
-    pub guard_wait: Duration,
-    /// How long running actions may take to end after cancellation.
-    pub drain: Duration,
-    /// Longest waits for others.
-    pub timeouts: Timeouts,
-}
-
-/// Longest waits for an answer.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// [`DesiredState::desired`].
-    pub desired: Duration,
-    /// [`DesiredState::report`].
-    pub report: Duration,
-    /// [`Executor::list`].
-    pub list: Duration,
-    /// [`Executor::start`]: an image may have to be pulled.
-    pub start: Duration,
-    /// [`Executor::stop`], in addition to the unit's grace.
-    pub stop_beyond_grace: Duration,
-}
-
-impl Default for ReconcilerConfig {
-    fn default() -> Self {
-        Self {
-            resync: Some(Duration::from_secs(30)),
-            debounce: Duration::from_millis(2),
-            width: 64,
-            guard_more_than: 10,
-            guard_wait: Duration::from_secs(5),
-            drain: Duration::from_secs(30),
-            timeouts: Timeouts::default(),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            desired: Duration::from_secs(10),
-            report: Duration::from_secs(10),
-            list: Duration::from_secs(30),
-            start: Duration::from_mins(10),
-            stop_beyond_grace: Duration::from_mins(1),
-        }
-    }
-}
 
 /// Drives an executor until what runs is what a service wants.
 pub struct Reconciler {
@@ -192,13 +132,10 @@ impl Reconciler {
         self.due = None;
         // Before looking, so that what changes after the look rings.
         self.changes.get_or_insert_with(|| self.hands.executor.changes());
+        // One scope for the whole pass: what was asked for must be what is decided on. If it changes meanwhile, the next
+        // pass follows at once, and no start is made without asking again.
         let scope = self.scope.borrow_and_update().clone();
         let (wanted, observed) = tokio::join!(self.hands.wanted(&scope), self.hands.observed());
-        if *self.scope.borrow() != scope {
-            // What was asked for is not what is ours now; the units of a new grant would look unwanted.
-            self.due = Some(began);
-            return;
-        }
         let busy = self.in_flight.busy(began.into_std());
         let mut status = PassStatus {
             number: self.status.borrow().number + 1,
