@@ -43,11 +43,24 @@ async fn a_bot_that_failed_waits_even_if_the_service_was_restarted() {
     let restarted = home.restarted().await;
     let wanted = restarted.bots.desired(&all(2)).await.unwrap();
     assert_eq!((not_before(&wanted, &sick), not_before(&wanted, &well)), (until, None));
-    // A change is tried at once, and switching off and on again too.
+    // A change is tried at once.
     let mut bot = restarted.get("sick").await;
     bot.runtime.restarts_requested += 1;
     restarted.bots.store().put(bot).await.unwrap();
     assert_eq!(not_before(&restarted.bots.desired(&all(2)).await.unwrap(), &sick), None);
+}
+
+#[tokio::test]
+async fn a_bot_that_was_switched_off_and_on_does_not_wait() {
+    let home = Home::new().await;
+    let sick = home.put("sick").await;
+    home.bots.desired(&all(1)).await.unwrap();
+    home.report(&sick, finished(1, Cause::Failed)).await;
+    assert!(home.bots.desired(&all(1)).await.unwrap()[&sick].not_before.is_some());
+    home.enable("sick", false).await;
+    home.bots.desired(&all(1)).await.unwrap();
+    home.enable("sick", true).await;
+    assert_eq!(home.bots.desired(&all(1)).await.unwrap()[&sick].not_before, None);
 }
 
 #[tokio::test]
@@ -150,6 +163,11 @@ impl Home {
 
     async fn get(&self, name: &str) -> Bot {
         self.bots.store().get(&BotId::new(name).unwrap()).await.unwrap().unwrap()
+    }
+
+    async fn enable(&self, name: &str, enabled: bool) {
+        let bot = Bot { enabled: Some(enabled), ..self.get(name).await };
+        self.bots.store().put(bot).await.unwrap();
     }
 
     async fn status(&self, unit: &UnitId) -> BotStatus {

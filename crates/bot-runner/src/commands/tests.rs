@@ -6,7 +6,7 @@ use the0_backends::sqlite::{Database, Options};
 use the0_core::{
     DesiredState, OnError, Scope, SystemClock, Tasks,
     fakes::FakeExecutor,
-    reconcile::reconciler::{Reconciler, ReconcilerConfig},
+    reconcile::{Reconciler, ReconcilerConfig},
 };
 use the0_model::{BotPhase, Cause, Generation, Secret, WorkerId};
 use tokio::sync::watch;
@@ -73,6 +73,30 @@ async fn a_deletion_waits_for_a_start_that_is_under_way() {
     home.until("other", |view| view.status.phase == BotPhase::Running).await;
     let later: Vec<_> = home.executor.history().split_off(ran);
     assert!(later.iter().all(|event| event.unit == UnitId::bot(&id("other"))), "{later:?}");
+}
+
+#[tokio::test]
+async fn a_start_that_is_not_listed_yet_counts_as_a_bot_that_is_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let bots = bots(dir.path()).await;
+    let commands = BotCommands::new(&bots, Arc::new(FakeExecutor::new(Arc::new(SystemClock))), Wake::new());
+    commands.deploy(&request("b").check().unwrap(), Some(&place())).await.unwrap();
+    let (b, unit, all) = (id("b"), UnitId::bot(&id("b")), Scope::All { generation: Generation::default() });
+    let stop = |wait_ms| commands.stop(&b, Some(Duration::from_millis(wait_ms)));
+    let passes = async {
+        loop {
+            bots.desired(&all).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::pin!(passes);
+    assert!(stop(50).await.is_err(), "nobody has looked");
+    bots.report(&unit, the0_core::Outcome::Starting).await.unwrap();
+    let early = tokio::select! { ended = stop(50) => ended, () = &mut passes => unreachable!() };
+    assert!(matches!(early, Err(CommandError::StillStopping { .. })), "{early:?}");
+    bots.report(&unit, the0_core::Outcome::Refused { reason: "no".into(), permanent: false }).await.unwrap();
+    let ended = tokio::select! { ended = stop(10_000) => ended, () = &mut passes => unreachable!() };
+    assert_eq!(ended.unwrap().status.phase, BotPhase::Stopped);
 }
 
 #[tokio::test]
@@ -211,8 +235,7 @@ struct Home {
 impl Home {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(dir.path().join("runtime.db"), Options::default()).await.unwrap();
-        let bots = Arc::new(Bots::new(Arc::new(SqliteBotStore::new(database, 10)), Arc::new(SystemClock)));
+        let bots = Arc::new(bots(dir.path()).await);
         let executor = FakeExecutor::new(Arc::new(SystemClock));
         let wake = Wake::new();
         let commands = BotCommands::new(&bots, Arc::new(executor.clone()), wake.clone());
@@ -257,6 +280,11 @@ impl Drop for Home {
     fn drop(&mut self) {
         self.tasks.cancelled().cancel();
     }
+}
+
+async fn bots(dir: &std::path::Path) -> Bots {
+    let database = Database::open(dir.join("runtime.db"), Options::default()).await.unwrap();
+    Bots::new(Arc::new(SqliteBotStore::new(database, 10)), Arc::new(SystemClock))
 }
 
 fn request(name: &str) -> DeployBot {
