@@ -39,6 +39,9 @@ fn crashes_and_failed_starts_count_alike_and_health_or_a_change_starts_over() {
     bot.digest = SpecDigest([9; 32]);
     bot.report(&Outcome::Starting);
     assert_eq!((bot.status.failures, bot.status.not_before), (0, None), "a change");
+    bot.report(&finished(4, exit(Cause::Failed, 40, 1)));
+    bot.report(&Outcome::Stopped { reason: StopReason::NotWanted, exit: None });
+    assert_eq!((bot.status.failures, bot.status.not_before), (0, None), "an operator's stop");
 }
 
 #[test]
