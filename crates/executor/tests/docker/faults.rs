@@ -222,6 +222,25 @@ async fn a_daemon_that_does_not_answer_stops_nothing_and_rings_when_it_is_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listing_costs_one_call_however_many_units_there_are() {
+    let Some(mut rig) = Rig::new().await else { return };
+    let proxy = Proxy::new(rig.path(), SOCKET);
+    rig.config.host = Some(proxy.host());
+    let executor = rig.executor().await;
+    for id in ["b1", "b2", "b3"] {
+        rig.run(&executor, &rig.spec(id, FOREVER)).await;
+    }
+    let ends = rig.spec("ends", "pass\n");
+    executor.start(&ends, &owner()).await.unwrap();
+    ended(&executor, &ends.id).await;
+    let before = proxy.count("");
+    for _ in 0..3 {
+        assert_eq!(executor.list("bot-runner").await.unwrap().len(), 4);
+    }
+    assert_eq!(proxy.count("") - before, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_docker_refuses_is_an_error() {
     let Some(mut rig) = Rig::new().await else { return };
     let proxy = Proxy::new(rig.path(), SOCKET);
