@@ -39,7 +39,7 @@ pub const GRACE_MS: u64 = 5_000;
 pub const FOREVER: &str =
     "import time\ndef main(bot_id, config):\n    print('up')\n    while True:\n        time.sleep(0.05)\n";
 /// Longest wait for anything to become true.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes an executor on the folders of an earlier one.
 pub type Reopen = Box<dyn Fn() -> BoxFuture<'static, Arc<dyn Executor>> + Send + Sync>;

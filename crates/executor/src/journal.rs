@@ -122,6 +122,7 @@ impl Reader {
 struct Watch {
     unit: UnitDir,
     events: EventStream<[u8; 4096]>,
+    /// The folder of all units.
     root: WatchDescriptor,
     watched: Vec<WatchDescriptor>,
 }
@@ -132,13 +133,17 @@ impl Watch {
             action: "follow the output",
             reason: format!("{error}; if many are followed, raise the sysctl fs.inotify.max_user_instances"),
         })?;
-        let root = inotify.watches().add(unit.path(), Self::mask()).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
+        // Seen from above, because the folder itself does not tell while a deleted file in it is still open here.
+        let above = unit.path().parent().unwrap_or(unit.path());
+        let root = inotify.watches().add(above, WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::ONLYDIR);
+        let root = match root {
+            Ok(root) if unit.path().is_dir() => root,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+            Ok(_) | Err(_) => {
                 let name = unit.path().file_name().unwrap_or_default().to_string_lossy();
-                ExecutorError::NotFound { what: format!("output of {name}") }
+                return Err(ExecutorError::NotFound { what: format!("output of {name}") });
             }
-            _ => failed(&error),
-        })?;
+        };
         let events = inotify.into_event_stream([0; 4096]).map_err(|error| failed(&error))?;
         Ok(Self { unit: unit.clone(), events, root, watched: Vec::new() })
     }
@@ -147,8 +152,6 @@ impl Watch {
         WatchMask::MODIFY
             | WatchMask::CREATE
             | WatchMask::MOVED_TO
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
             | WatchMask::ONLYDIR
     }
 
@@ -156,7 +159,13 @@ impl Watch {
     /// missed and another look is due.
     fn renew(&mut self, attempt: u64) -> Result<bool, ExecutorError> {
         let dir = self.unit.attempt(attempt);
-        let folders: [PathBuf; 3] = [self.unit.attempts_path(), dir.path().to_path_buf(), dir.attempt()];
+        let mut folders: Vec<PathBuf> =
+            vec![self.unit.path().into(), self.unit.attempts_path(), dir.path().to_path_buf(), dir.attempt()];
+        // A newer attempt has its folders before its first output, which must ring too.
+        for newer in self.unit.attempts().map_err(|error| failed(&error))?.into_iter().filter(|number| *number > attempt) {
+            let dir = self.unit.attempt(newer);
+            folders.extend([dir.path().to_path_buf(), dir.attempt()]);
+        }
         let mut watched = Vec::with_capacity(folders.len());
         for folder in folders {
             match self.events.watches().add(&folder, Self::mask()) {
@@ -179,8 +188,9 @@ impl Watch {
     async fn rung(&mut self) -> Result<bool, ExecutorError> {
         match self.events.next().await {
             Some(Ok(event)) => {
-                let ended = EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED;
-                Ok(event.wd == self.root && event.mask.intersects(ended))
+                let ours = event.name.as_deref() == self.unit.path().file_name();
+                // Without the folder above there is no unit either.
+                Ok(event.wd == self.root && (ours || event.mask.contains(EventMask::IGNORED)))
             }
             Some(Err(error)) => Err(failed(&error)),
             None => Ok(true),

@@ -77,9 +77,11 @@ pub(super) fn arguments(sandbox: &Sandbox<'_>) -> Vec<String> {
     line.add(&["--remount-ro", "/dev"]);
     line.tmpfs("/tmp", sandbox.limits.tmp_bytes.max(4096));
     for path in sandbox.interpreter {
+        line.parents(path);
         line.bind("--ro-bind", path, path);
     }
     for mount in mounts(sandbox.parts) {
+        line.parents(Path::new(mount.target));
         let how = if mount.writable { "--bind" } else { "--ro-bind" };
         line.bind(how, &mount.source, Path::new(mount.target));
     }
@@ -114,6 +116,18 @@ impl Line {
 
     fn bind(&mut self, how: &str, source: &Path, target: &Path) {
         self.add(&[how, &text(source), &text(target)]);
+    }
+
+    /// Makes what is above a path, for everyone to pass: bubblewrap would make it as private as what is bound there.
+    fn parents(&mut self, path: &Path) {
+        let mut above: Vec<_> = path.ancestors().skip(1).filter(|above| above.parent().is_some()).collect();
+        above.reverse();
+        for above in above {
+            let made = self.0.windows(2).any(|pair| pair[0] == "--dir" && Path::new(&pair[1]) == above);
+            if !made {
+                self.add(&["--dir", &text(above)]);
+            }
+        }
     }
 
     fn tmpfs(&mut self, target: &str, bytes: u64) {

@@ -123,7 +123,7 @@ impl Group {
         let settings = if self.unified { settings_v2(limits) } else { settings_v1(limits) };
         for setting in settings {
             let Some(dir) = self.dirs.get(if self.unified { "" } else { setting.controller }) else { continue };
-            match fs::write(dir.join(setting.file), setting.value) {
+            match put(&dir.join(setting.file), &setting.value) {
                 // A controller that is not there was reported when the machine was looked at.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(_) if setting.optional => {}
@@ -204,6 +204,12 @@ impl Group {
     }
 }
 
+/// Writes a file that is there. Making one is never meant here, and the kernel has its own words for that.
+fn put(path: &Path, value: &str) -> io::Result<()> {
+    use io::Write;
+    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
 fn remove(dir: &Path) -> io::Result<()> {
     crate::units::absent_is_fine(fs::remove_dir(dir))
 }
@@ -231,7 +237,7 @@ fn discover_v2(root: &Path, membership: &str) -> Kind {
         for folder in [&candidate, &ours] {
             for controller in ["memory", "pids", "cpu"] {
                 // One at a time: a refused one must not take the others with it.
-                let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
+                let _ = put(&folder.join("cgroup.subtree_control"), &format!("+{controller}"));
             }
         }
         let has = fs::read_to_string(ours.join("cgroup.subtree_control")).unwrap_or_default();

@@ -13,7 +13,12 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 #[test]
 fn version_1_has_a_folder_per_controller() {
-    let root = tree(&[("memory/cgroup.procs", ""), ("pids/cgroup.procs", "")]);
+    let root = tree(&[
+        ("memory/cgroup.procs", ""),
+        ("memory/the0/cgroup.procs", ""),
+        ("memory/the0/d1-bot-b1/memory.limit_in_bytes", ""),
+        ("pids/cgroup.procs", ""),
+    ]);
     let found = Cgroups::discover(root.path(), "", "d1".into());
     assert_eq!(found.version(), Some(1));
     assert!(found.controls("memory") && found.controls("pids") && !found.controls("cpu"));
@@ -26,16 +31,26 @@ fn version_1_has_a_folder_per_controller() {
 }
 
 #[test]
-fn version_2_takes_the_nearest_group_that_was_given_to_us() {
+fn version_2_has_one_folder_and_only_what_was_granted() {
     let root = tree(&[
         ("cgroup.controllers", "memory pids cpu"),
-        ("user.slice/app.slice/the0/cgroup.procs", ""),
-        ("user.slice/app.slice/the0/cgroup.subtree_control", ""),
+        ("the0", "at the top nothing may be made"),
+        ("user.slice/the0/cgroup.procs", ""),
+        ("user.slice/the0/d1-bot-b1/cpu.max", ""),
+        // Plain files keep the last write, `+cpu`, where a kernel's show all that was granted.
+        ("user.slice/the0/cgroup.subtree_control", ""),
     ]);
-    // Here anything can be made anywhere; a kernel would fill this file with what was granted.
-    let found = Cgroups::discover(root.path(), "0::/user.slice/app.slice/me.service\n", "d1".into());
-    assert_eq!(found.version(), Some(2));
-    assert!(!found.group("bot-b1").doors().is_empty());
+    let membership = "0::/user.slice/me.service\n";
+    assert_eq!(Cgroups::discover(root.path(), membership, "d1".into()).version(), None, "asked for, not granted");
+    let ours = root.path().join("user.slice/the0");
+    let granted = Cgroups { kind: Kind::V2(ours.clone(), ["cpu"].into()), prefix: "d1".into() };
+    assert!(granted.controls("cpu") && !granted.controls("memory"));
+    let group = granted.group("bot-b1");
+    group.create(&Limits::default()).unwrap();
+    assert_eq!(fs::read_to_string(ours.join("d1-bot-b1/cpu.max")).unwrap(), "50000 100000");
+    assert!(!ours.join("d1-bot-b1/memory.max").exists(), "nothing is written where nothing is granted");
+    assert_eq!(group.doors(), [ours.join("d1-bot-b1/cgroup.procs")]);
+    assert_eq!(group.counters()[0].1, "/sys/fs/cgroup");
 }
 
 #[test]
