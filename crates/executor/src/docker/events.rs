@@ -56,7 +56,7 @@ impl Listener {
                     return;
                 }
                 Ok(Some(Err(error))) => {
-                    self.note_loss(&self.client.explain("read events", &error).to_string())
+                    self.note_loss(&self.client.explain("read events", &error).to_string());
                 }
                 Ok(None) => self.note_loss("the stream ended"),
                 Err(_) => match self.client.call("ping", self.client.raw().ping()).await {

@@ -38,6 +38,7 @@ use the0_core::{
 };
 use the0_model::{Exit, UnitId, UnitSpec};
 use tokio::sync::{Semaphore, watch};
+use tracing::{debug, warn};
 
 use self::{client::Client, list::Known, pull::Images, start::Starting, turns::Turns};
 pub use self::{
@@ -75,6 +76,12 @@ impl DockerExecutor {
         let info = client.call("ask for information", client.raw().info()).await?;
         let run_as = provision.run_as();
         let description = describe::description(&version, &info, (run_as.uid, run_as.gid));
+        for lacking in description.protections.iter().filter(|one| !one.active) {
+            debug!(name = lacking.name, detail = %lacking.detail, "docker does not give this protection");
+        }
+        if info.live_restore_enabled != Some(true) {
+            warn!("a restart of docker will kill every unit; set \"live-restore\": true in its daemon.json");
+        }
         Ok(Self {
             images: Images::new(client.clone(), config.pull, config.timeouts.pull_stall),
             turns: Turns::new(provision.units().path()),
@@ -163,7 +170,8 @@ impl Executor for DockerExecutor {
 
     async fn address(&self, unit: &UnitId, port: u16) -> Result<Option<SocketAddr>, ExecutorError> {
         let Some((found, _)) = self.container(unit).await? else { return Ok(None) };
-        Ok(observe::address(&found).map(|ip: IpAddr| SocketAddr::new(ip, port)))
+        let ip = observe::address(&found).and_then(|text| text.parse::<IpAddr>().ok());
+        Ok(ip.map(|ip| SocketAddr::new(ip, port)))
     }
 
     async fn purge(&self, unit: &UnitId) -> Result<(), ExecutorError> {

@@ -1,6 +1,6 @@
 //! Pure: what Docker says of a container → what we know of the unit.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerStatsResponse,
@@ -147,17 +147,16 @@ pub(super) fn stats(answer: &ContainerStatsResponse) -> Option<UnitStats> {
     })
 }
 
-/// Where a running container can be reached from this machine.
-pub(super) fn address(found: &ContainerInspectResponse) -> Option<IpAddr> {
+/// The address at which a running container can be reached from this machine, as text. The first by name of network.
+pub(super) fn address(found: &ContainerInspectResponse) -> Option<&str> {
     found.state.as_ref().filter(|state| inspected_state(state) == State::Running)?;
     let networks = found.network_settings.as_ref()?.networks.as_ref()?;
     if networks.contains_key("host") {
-        return Some(IpAddr::from([127, 0, 0, 1]));
+        return Some("127.0.0.1");
     }
-    let mut addresses: Vec<IpAddr> =
-        networks.values().filter_map(|network| network.ip_address.as_deref()?.parse().ok()).collect();
-    addresses.sort();
-    addresses.first().copied()
+    let addresses =
+        networks.iter().filter_map(|(name, network)| Some((name, network.ip_address.as_deref()?)));
+    addresses.filter(|(_, address)| !address.is_empty()).min().map(|(_, address)| address)
 }
 
 #[cfg(test)]

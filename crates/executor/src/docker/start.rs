@@ -51,6 +51,8 @@ impl Drop for Entered<'_> {
 enum Failure {
     /// It never had a process, and is gone or will be collected.
     NeverRan(ExecutorError),
+    /// There is a container of that name already.
+    Taken(ExecutorError),
     /// Docker went away after it was told to start: the unit may run. The next listing knows.
     Unknown(ExecutorError),
 }
@@ -76,14 +78,33 @@ impl DockerExecutor {
         let body = Box::new(create::body(spec, &labels, &prepared.parts(), settings));
         match self.make(&labels, image, body).await {
             Ok(()) => Ok(Started { attempt: prepared.attempt, fresh: true }),
-            Err(Failure::NeverRan(error)) => Err(self.take_back(&prepared, error).await),
+            Err(Failure::NeverRan(error)) => {
+                self.provision.discard(&prepared).await;
+                Err(error)
+            }
+            Err(Failure::Taken(error)) => Box::pin(self.after_conflict(spec, &prepared, error)).await,
             Err(Failure::Unknown(error)) => Err(error),
         }
     }
 
-    async fn take_back(&self, prepared: &Prepared, error: ExecutorError) -> ExecutorError {
-        self.provision.discard(prepared).await;
-        error
+    /// Someone was faster whom the lock does not reach, because it does not see our data directory. If that is the unit
+    /// that was wanted, it runs.
+    async fn after_conflict(
+        &self,
+        spec: &UnitSpec,
+        prepared: &Prepared,
+        error: ExecutorError,
+    ) -> Result<Started, ExecutorError> {
+        let Some((found, labels)) = self.container(&spec.id).await? else {
+            self.provision.discard(prepared).await;
+            return Err(error);
+        };
+        let ours = prepared.dir.attempt().to_string_lossy().into_owned();
+        let mounts = found.mounts.iter().flatten();
+        if !mounts.filter_map(|mount| mount.source.as_ref()).any(|source| *source == ours) {
+            self.provision.discard(prepared).await;
+        }
+        already_there(&found, &labels, spec.digest())
     }
 
     async fn make(
@@ -117,6 +138,7 @@ impl DockerExecutor {
         let created = match self.client.call("create container", create).await {
             Ok(created) => created,
             Err(error) if error.is(404) && is_about_image(&error) => return Err(Outcome::NoImage),
+            Err(error) if error.is(409) => return Err(Outcome::Failed(Failure::Taken(error.into()))),
             Err(error) => {
                 if matches!(error, CallError::Unknown { .. }) {
                     self.remove_own(labels).await;

@@ -32,7 +32,8 @@ async fn subject() -> Option<Subject> {
             let rig = left.clone();
             async move {
                 let name = format!("/{}", rig.name(&unit));
-                let names = rig.containers().await.into_iter().flat_map(|found| found.names.unwrap_or_default());
+                let names =
+                    rig.containers().await.into_iter().flat_map(|found| found.names.unwrap_or_default());
                 names.filter(|found| *found == name).collect()
             }
             .boxed()

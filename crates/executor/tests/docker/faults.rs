@@ -160,6 +160,34 @@ async fn a_create_whose_answer_is_lost_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_loses_the_race_for_the_name_takes_what_runs() {
+    let Some(mut rig) = Rig::new().await else { return };
+    let proxy = Proxy::new(rig.path(), SOCKET);
+    let direct = rig.executor().await;
+    // Another directory, so that the lock does not keep them apart.
+    rig.config.host = Some(proxy.host());
+    let elsewhere = the0_executor::UnitsDir::new(rig.path().join("elsewhere"));
+    let slow =
+        DockerExecutor::connect(rig.config.clone(), rig.provision_in(elsewhere.clone())).await.unwrap();
+    proxy.next("POST /containers/create", Then::Delay(Duration::from_secs(1)));
+    let spec = rig.spec("b1", FOREVER);
+    let mine = owner();
+    let late = async {
+        until("the slow one is about to create", async || {
+            (proxy.count("POST /containers/create") > 0).then_some(())
+        })
+        .await;
+        direct.start(&spec, &mine).await
+    };
+    let (lost, won) = tokio::join!(slow.start(&spec, &mine), late);
+    assert!(won.unwrap().fresh);
+    assert!(!lost.unwrap().fresh);
+    assert!(!elsewhere.unit(&spec.id).path().exists(), "what the loser prepared is gone");
+    rig.ready(&spec.id, 1).await;
+    assert_eq!(direct.stop(&spec.id, GRACE).await.unwrap().unwrap().cause, Cause::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_whose_answer_is_lost_is_looked_at_and_never_taken_for_failed() {
     let Some(mut rig) = Rig::new().await else { return };
     let proxy = Proxy::new(rig.path(), SOCKET);

@@ -94,8 +94,12 @@ impl Rig {
     }
 
     pub(crate) fn provision(&self) -> Provision {
+        self.provision_in(self.units())
+    }
+
+    pub(crate) fn provision_in(&self, units: UnitsDir) -> Provision {
         let code = Arc::new(Folders(self.root.path().join("code")));
-        Provision::new(self.units(), code, self.root.path().join("tools"), RunAs::for_service())
+        Provision::new(units, code, self.root.path().join("tools"), RunAs::for_service())
     }
 
     pub(crate) async fn executor(&self) -> DockerExecutor {
