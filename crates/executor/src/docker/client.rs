@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, io, time::Duration};
 
 use bollard::{
-    ClientVersion, Docker,
+    API_DEFAULT_VERSION, Docker,
     container::LogOutput,
     errors::Error,
     models::{ContainerInspectResponse, ContainerSummary},
@@ -22,8 +22,6 @@ use super::NAME;
 pub(super) const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 /// The client's own limit must not cut a long stop short; each call has its own, shorter one.
 const CLIENT_TIMEOUT_SECS: u64 = 2 * 3600;
-/// Oldest API this speaks; older daemons lack the one-shot statistics. The client sends no version by itself.
-const API: ClientVersion = ClientVersion { major_version: 1, minor_version: 41 };
 
 /// A connection to Docker. Cheap to clone; every call opens a socket of its own, so a restart of Docker needs no
 /// reconnect.
@@ -78,8 +76,12 @@ impl Client {
     pub(super) fn new(host: Option<&str>, limit: Duration) -> Result<Self, ExecutorError> {
         let host = host.unwrap_or(DEFAULT_HOST).to_owned();
         let connected = match host.split_once("://") {
-            Some(("tcp" | "http", _)) => Docker::connect_with_http(&host, CLIENT_TIMEOUT_SECS, &API),
-            Some(("unix", _)) | None => Docker::connect_with_unix(&host, CLIENT_TIMEOUT_SECS, &API),
+            Some(("tcp" | "http", _)) => {
+                Docker::connect_with_http(&host, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION)
+            }
+            Some(("unix", _)) | None => {
+                Docker::connect_with_unix(&host, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION)
+            }
             Some((scheme, _)) => {
                 let reason =
                     format!("docker host {host:?}: {scheme}:// is not supported; use unix:// or tcp://");

@@ -61,8 +61,8 @@ impl DockerExecutor {
                     None => self.look(found).await,
                 }
             }
-            // A start marks itself before it creates. So this one is under way, or its end is known by now: look.
-            State::Created if self.starting.contains(&found.labels.unit) => {
+            // Whoever starts holds the unit's turn. So this one is under way, or what became of it can be seen.
+            State::Created if self.turns.is_taken(&found.labels.unit) => {
                 let (pid, started_at) = (None, None);
                 Ok(Some(status(found, Phase::Starting, pid, started_at)))
             }

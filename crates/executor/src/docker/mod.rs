@@ -40,7 +40,7 @@ use the0_model::{Exit, UnitId, UnitSpec};
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
-use self::{client::Client, list::Known, pull::Images, start::Starting, turns::Turns};
+use self::{client::Client, list::Known, pull::Images, turns::Turns};
 pub use self::{
     config::{DockerConfig, Timeouts},
     pull::{PullPolicy, Pulling},
@@ -62,7 +62,6 @@ pub struct DockerExecutor {
     images: Images,
     turns: Turns,
     seats: Semaphore,
-    starting: Starting,
     /// What a listing does not show of running containers, by container id.
     known: Mutex<BTreeMap<String, Known>>,
     description: Description,
@@ -72,6 +71,7 @@ impl DockerExecutor {
     /// Connects to Docker and asks what it is. Fails with [`ExecutorError::Unreachable`] if it does not answer.
     pub async fn connect(config: DockerConfig, provision: Provision) -> Result<Self, ExecutorError> {
         let client = Client::new(config.host.as_deref(), config.timeouts.call)?;
+        client.call("agree on a version", client.raw().clone().negotiate_version()).await?;
         let version = client.call("ask for the version", client.raw().version()).await?;
         let info = client.call("ask for information", client.raw().info()).await?;
         let run_as = provision.run_as();
@@ -86,7 +86,6 @@ impl DockerExecutor {
             images: Images::new(client.clone(), config.pull, config.timeouts.pull_stall),
             turns: Turns::new(provision.units().path()),
             seats: Semaphore::new(config.start_width.max(1)),
-            starting: Starting::default(),
             known: Mutex::default(),
             description,
             client,

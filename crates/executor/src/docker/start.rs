@@ -1,16 +1,11 @@
 //! Making a container run, leaving nothing behind when that fails.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
-
 use bollard::{
     models::{ContainerCreateBody, ContainerInspectResponse},
     query_parameters::{CreateContainerOptionsBuilder, StartContainerOptions},
 };
 use the0_core::{ExecutorError, Owner, executor::Started};
-use the0_model::{SpecDigest, UnitId, UnitSpec};
+use the0_model::{SpecDigest, UnitSpec};
 use tracing::{debug, warn};
 
 use super::{
@@ -20,32 +15,6 @@ use super::{
     observe::{self, State},
 };
 use crate::{AgentOptions, Prepared, labels::Labels};
-
-/// Units whose start is under way in this process.
-#[derive(Debug, Default)]
-pub(super) struct Starting(Mutex<BTreeSet<UnitId>>);
-
-impl Starting {
-    pub(super) fn contains(&self, unit: &UnitId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(unit)
-    }
-
-    fn enter<'a>(&'a self, unit: &'a UnitId) -> Entered<'a> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone());
-        Entered { all: self, unit }
-    }
-}
-
-struct Entered<'a> {
-    all: &'a Starting,
-    unit: &'a UnitId,
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(self.unit);
-    }
-}
 
 /// Why no container runs.
 enum Failure {
@@ -64,7 +33,6 @@ impl DockerExecutor {
             return already_there(&found, &labels, spec.digest());
         }
         let image = self.config.image(spec)?;
-        let _entered = self.starting.enter(&spec.id);
         let prepared = self.provision.prepare(spec, owner, AgentOptions::default()).await?;
         let labels = Labels {
             unit: spec.id.clone(),

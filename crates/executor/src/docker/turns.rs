@@ -60,6 +60,14 @@ impl Turns {
         Ok(Turn { _between: file, _here: here })
     }
 
+    /// Whether someone, here or in another process, has the unit's turn right now.
+    pub(super) fn is_taken(&self, unit: &UnitId) -> bool {
+        let Ok(file) = self.open() else { return false };
+        let mut range = range(byte_of(unit));
+        let asked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut range));
+        asked.is_ok() && i32::from(range.l_type) != libc::F_UNLCK
+    }
+
     fn open(&self) -> io::Result<File> {
         if let Some(folder) = self.file.parent() {
             std::fs::create_dir_all(folder)?;
@@ -78,19 +86,22 @@ fn byte_of(unit: &UnitId) -> i64 {
 }
 
 /// Locks are those of the open file, not of the process: they also hold between two executors in one process.
-#[expect(clippy::cast_possible_truncation, reason = "the system's own constants, as wide as its fields")]
 fn try_lock(file: &File, byte: i64) -> Result<bool, Errno> {
-    let range = libc::flock {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte))) {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the system's own constants, as wide as its fields")]
+const fn range(byte: i64) -> libc::flock {
+    libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: byte,
         l_len: 1,
         l_pid: 0,
-    };
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&range)) {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
@@ -105,6 +116,7 @@ mod tests {
         let (a, b) = (UnitId::new("bot/a").unwrap(), UnitId::new("bot/b").unwrap());
         let held = one.take(&a).await.unwrap();
         drop(two.take(&b).await.unwrap());
+        assert!(two.is_taken(&a) && one.is_taken(&a) && !two.is_taken(&b));
         let waits = tokio::time::timeout(Duration::from_millis(100), two.take(&a)).await;
         assert!(waits.is_err(), "it was another's turn");
         drop(held);

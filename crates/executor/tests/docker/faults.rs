@@ -250,6 +250,26 @@ async fn a_daemon_that_does_not_answer_stops_nothing_and_rings_when_it_is_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_under_way_is_no_failed_one_for_another_process_either() {
+    let Some(mut rig) = Rig::new().await else { return };
+    let proxy = Proxy::new(rig.path(), SOCKET);
+    let other = rig.executor().await;
+    rig.config.host = Some(proxy.host());
+    let executor = rig.executor().await;
+    proxy.next("/start", Then::Delay(Duration::from_secs(1)));
+    let spec = rig.spec("b1", FOREVER);
+    let mine = owner();
+    let looked = async {
+        let first = until("it is listed", async || find(&other, &spec.id).await).await;
+        assert_eq!(first.phase, Phase::Starting);
+    };
+    let (started, ()) = tokio::join!(executor.start(&spec, &mine), looked);
+    assert!(started.unwrap().fresh);
+    assert_eq!(find(&other, &spec.id).await.unwrap().phase, Phase::Running);
+    executor.stop(&spec.id, GRACE).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listing_costs_one_call_however_many_units_there_are() {
     let Some(mut rig) = Rig::new().await else { return };
     let proxy = Proxy::new(rig.path(), SOCKET);
