@@ -26,9 +26,9 @@ class Client:
         self.pool = descriptor_pool.DescriptorPool(self.reflection)
         self.service = self.pool.FindServiceByName(SERVICE)
 
-    def message(self, name, **fields):
-        kind = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"the0.bot.v1.{name}"))
-        return kind(**fields)
+    def message(self, kind, /, **fields):
+        found = self.pool.FindMessageTypeByName(f"the0.bot.v1.{kind}")
+        return message_factory.GetMessageClass(found)(**fields)
 
     def call(self, method, request):
         found = self.service.methods_by_name[method]
@@ -43,6 +43,14 @@ class Client:
         make = kinds[(found.client_streaming, found.server_streaming)]
         return make(path, request_serializer=encode, response_deserializer=reply.FromString)(request, timeout=DEADLINE_S)
 
+    def healthy(self, service):
+        check = self.pool.FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
+        ask, reply = (message_factory.GetMessageClass(kind) for kind in (check.input_type, check.output_type))
+        make = self.channel.unary_unary
+        path = "/grpc.health.v1.Health/Check"
+        call = make(path, request_serializer=ask.SerializeToString, response_deserializer=reply.FromString)
+        return call(ask(service=service), timeout=DEADLINE_S).status == 1
+
 
 def main(address, bundle_path, bot_id):
     channel = grpc.insecure_channel(address)
@@ -50,6 +58,8 @@ def main(address, bundle_path, bot_id):
     services = sorted(client.reflection.get_services())
     print("services:", ", ".join(services))
     assert SERVICE in services and "grpc.health.v1.Health" in services, services
+    for part in ["", SERVICE]:
+        assert client.healthy(part), part
 
     bundle = pathlib.Path(bundle_path).read_bytes()
 
