@@ -35,16 +35,19 @@ pub(super) fn bot_id(text: &str) -> Result<BotId, Faults> {
 pub(super) struct Upload {
     pub(super) deploy: CheckedDeploy,
     pub(super) bytes: u64,
-    pub(super) digest: String,
+    /// Absent: not checked. Not every client has BLAKE3 at hand.
+    pub(super) digest: Option<String>,
 }
 
 pub(super) fn deploy(header: pb::DeployHeader) -> Result<Upload, Faults> {
     let mut faults = vec![];
-    let (bytes, digest) = (header.bundle_bytes, header.bundle_digest.clone());
+    let (bytes, digest) = (header.bundle_bytes, given(header.bundle_digest));
     if bytes == 0 {
         faults.push(FieldFault::new("bundle_bytes", "is missing; say how many bytes will follow"));
     }
-    note(&mut faults, fields::digest("bundle_digest", &digest));
+    if let Some(digest) = &digest {
+        note(&mut faults, fields::digest("bundle_digest", digest));
+    }
     too_many_variables(&mut faults, &header.environment);
     let deploy = DeployBot {
         bot_id: header.bot_id,
