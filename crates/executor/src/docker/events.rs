@@ -1,6 +1,10 @@
 //! Docker's event stream → a bell.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bollard::{errors::Error, models::EventMessage, query_parameters::EventsOptionsBuilder};
 use futures::{
@@ -22,8 +26,15 @@ const RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// Rings on every event of a container with this label, and whenever the connection is (back) there. Tries to
 /// reconnect for ever. Needs no task of its own: it runs while it is polled.
-pub(super) fn bell(client: Client, label: String) -> BoxStream<'static, ()> {
-    let listener = Listener { client, label, events: None, wait: Duration::ZERO, lost: false };
+///
+/// Docker tells of an end before its own listing shows it, and does not tell again. So containers that ended are noted in
+/// `died`, for whoever lists to look at them closely.
+pub(super) fn bell(
+    client: Client,
+    label: String,
+    died: Arc<Mutex<BTreeSet<String>>>,
+) -> BoxStream<'static, ()> {
+    let listener = Listener { client, label, died, events: None, wait: Duration::ZERO, lost: false };
     stream::unfold(listener, |mut listener| async move {
         listener.next_ring().await;
         Some(((), listener))
@@ -36,6 +47,7 @@ type Events = BoxStream<'static, Result<EventMessage, Error>>;
 struct Listener {
     client: Client,
     label: String,
+    died: Arc<Mutex<BTreeSet<String>>>,
     events: Option<Events>,
     wait: Duration,
     lost: bool,
@@ -51,7 +63,8 @@ impl Listener {
                 continue;
             };
             match tokio::time::timeout(SILENCE, events.next()).await {
-                Ok(Some(Ok(_))) => {
+                Ok(Some(Ok(event))) => {
+                    self.note_end(event);
                     self.events = Some(events);
                     return;
                 }
@@ -79,7 +92,10 @@ impl Listener {
         let options = EventsOptionsBuilder::new().filters(&filters).build();
         let mut events: Events = self.client.raw().events(Some(options)).boxed();
         match tokio::time::timeout(SETTLED, events.next()).await {
-            Ok(Some(Ok(_))) | Err(_) => {
+            settled @ (Ok(Some(Ok(_))) | Err(_)) => {
+                if let Ok(Some(Ok(event))) = settled {
+                    self.note_end(event);
+                }
                 if self.lost {
                     info!("docker is back");
                 }
@@ -91,6 +107,14 @@ impl Listener {
                 false
             }
             Ok(None) => false,
+        }
+    }
+
+    fn note_end(&self, event: EventMessage) {
+        if event.action.as_deref() == Some("die")
+            && let Some(container) = event.actor.and_then(|actor| actor.id)
+        {
+            self.died.lock().unwrap_or_else(PoisonError::into_inner).insert(container);
         }
     }
 

@@ -40,6 +40,8 @@ impl DockerExecutor {
         }
         let present: BTreeSet<_> = found.iter().map(|unit| unit.container.clone()).collect();
         self.known().retain(|container, known| *known.service != *service || present.contains(container));
+        // Only of those that were listed: what is told of others belongs to other services or is gone.
+        self.died().retain(|container| present.contains(container));
         let statuses = stream::iter(found).map(|unit| self.status(unit)).buffer_unordered(INSPECT_WIDTH);
         let mut units: Vec<UnitStatus> = statuses.try_filter_map(async |unit| Ok(unit)).try_collect().await?;
         units.sort_by(|a, b| a.id.cmp(&b.id));
@@ -57,6 +59,8 @@ impl DockerExecutor {
             State::Running => {
                 let known = self.known().get(&found.container).cloned();
                 match known {
+                    // A look waits for Docker to be done with the container, so it shows the truth.
+                    Some(_) if self.died().contains(&found.container) => self.look(found).await,
                     Some(known) => Ok(Some(running(found, &known))),
                     None => self.look(found).await,
                 }
@@ -93,6 +97,10 @@ impl DockerExecutor {
         }
         let exit = self.exit_of(&found.labels, &found.container, &state, found.created_at).await;
         Ok(Some(status(found, Phase::Exited(Box::new(exit)), None, started_at)))
+    }
+
+    fn died(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.died.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<String, Known>> {

@@ -23,9 +23,9 @@ mod stop;
 mod turns;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -64,6 +64,8 @@ pub struct DockerExecutor {
     seats: Semaphore,
     /// What a listing does not show of running containers, by container id.
     known: Mutex<BTreeMap<String, Known>>,
+    /// Containers whose end was told, by id, which a listing may still show running for a moment.
+    died: Arc<Mutex<BTreeSet<String>>>,
     description: Description,
 }
 
@@ -87,6 +89,7 @@ impl DockerExecutor {
             turns: Turns::new(provision.units().path()),
             seats: Semaphore::new(config.start_width.max(1)),
             known: Mutex::default(),
+            died: Arc::default(),
             description,
             client,
             provision,
@@ -178,7 +181,7 @@ impl Executor for DockerExecutor {
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {
-        events::bell(self.client.clone(), self.data_label())
+        events::bell(self.client.clone(), self.data_label(), Arc::clone(&self.died))
     }
 
     fn describe(&self) -> Description {

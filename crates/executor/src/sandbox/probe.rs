@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
     time::Duration,
 };
 
@@ -49,30 +49,45 @@ pub enum SandboxError {
 
 /// Bubblewrap's version, after it has shown that it works.
 pub(super) async fn bubblewrap(path: &Path, root: bool) -> Result<String, SandboxError> {
-    let run = async |arguments: &[&str]| {
-        let mut command = Command::new(path);
-        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        match timeout(ANSWER_WITHIN, command.output()).await {
-            Ok(Ok(said)) => Ok(said),
-            Ok(Err(_)) => Err(SandboxError::NoBubblewrap { path: path.into() }),
-            Err(_) => Err(SandboxError::NoNamespaces {
-                said: "it does not answer".to_owned(),
-                advice: advice("", root),
-            }),
-        }
-    };
-    let version = run(&["--version"]).await?;
-    let mut trial = vec!["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--as-pid-1"];
+    let version = run(path, &["--version"], root).await?;
+    let mut trial: Vec<String> =
+        ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--as-pid-1"]
+            .map(str::to_owned)
+            .to_vec();
     if !root {
-        trial.push("--unshare-user");
+        trial.push("--unshare-user".to_owned());
     }
-    trial.extend(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--", "/bin/true"]);
-    let tried = run(&trial).await?;
+    // What units see, not the whole machine: a mount somewhere that goes away meanwhile says nothing about sandboxes.
+    let view = view();
+    for folder in view.folders.iter().map(|folder| folder.display().to_string()) {
+        trial.extend(["--ro-bind".to_owned(), folder.clone(), folder]);
+    }
+    for (name, target) in &view.links {
+        trial.extend(["--symlink".to_owned(), target.display().to_string(), format!("/{name}")]);
+    }
+    trial.extend(
+        ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--", "/bin/true"].map(str::to_owned),
+    );
+    let trial: Vec<&str> = trial.iter().map(String::as_str).collect();
+    let tried = run(path, &trial, root).await?;
     if !tried.status.success() {
         let said = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
         return Err(SandboxError::NoNamespaces { advice: advice(&said, root), said });
     }
     Ok(String::from_utf8_lossy(&version.stdout).trim().to_owned())
+}
+
+async fn run(path: &Path, arguments: &[&str], root: bool) -> Result<Output, SandboxError> {
+    let mut command = Command::new(path);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    match timeout(ANSWER_WITHIN, command.output()).await {
+        Ok(Ok(said)) => Ok(said),
+        Ok(Err(_)) => Err(SandboxError::NoBubblewrap { path: path.into() }),
+        Err(_) => {
+            let said = "it does not answer".to_owned();
+            Err(SandboxError::NoNamespaces { said, advice: advice("", root) })
+        }
+    }
 }
 
 /// What of the machine units see.
@@ -109,10 +124,12 @@ pub(super) fn view() -> SystemView {
         "ssl/openssl.cnf",
         "timezone",
     ];
-    view.etc = wanted.into_iter().map(|name| Path::new("/etc").join(name)).filter(|path| path.exists()).collect();
+    view.etc =
+        wanted.into_iter().map(|name| Path::new("/etc").join(name)).filter(|path| path.exists()).collect();
     // Java keeps its settings there and links to them from /usr.
     let java = fs::read_dir("/etc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_java = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("java-"));
+    let is_java =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("java-"));
     view.etc.extend(java.filter(is_java));
     view.etc.sort();
     view
@@ -138,7 +155,9 @@ mod tests {
     fn no_secrets_of_the_machine_are_shown() {
         let view = view();
         assert!(view.folders.contains(&"/usr".into()));
-        for hidden in ["/etc", "/etc/shadow", "/etc/ssl", "/etc/ssl/private", "/home", "/root", "/var", "/run"] {
+        for hidden in
+            ["/etc", "/etc/shadow", "/etc/ssl", "/etc/ssl/private", "/home", "/root", "/var", "/run"]
+        {
             assert!(!view.etc.iter().chain(&view.folders).any(|path| path == Path::new(hidden)), "{hidden}");
         }
     }
