@@ -8,9 +8,8 @@ fn main() {
     match words[..] {
         ["execute"] => exit(the0_agent::execute(&the0_agent::AgentPaths::default())),
         ["sandbox-launch", order] => {
-            if let Err(error) = the0_executor::sandbox::launch(Path::new(order)) {
-                eprintln!("{error}");
-            }
+            let Err(error) = the0_executor::sandbox::launch(Path::new(order));
+            eprintln!("{error}");
             exit(125)
         }
         _ => {

@@ -25,8 +25,8 @@ use the0_core::{
     executor::{AttemptRef, LogQuery},
 };
 use the0_model::{
-    BotId, CodeRef, Exit, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, UnitSpec,
-    WorkerId,
+    BotId, CodeRef, Exit, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind,
+    UnitSpec, WorkerId,
 };
 
 use crate::{UnitDir, UnitsDir, provision::CodeSource};
@@ -155,7 +155,10 @@ impl Subject {
     pub async fn assert_gone(&self, unit: &UnitId) {
         assert_eq!((self.leftovers)(unit.clone()).await, Vec::<String>::new(), "left of {unit}");
         for number in self.dir(unit).attempts().unwrap() {
-            assert!(!self.dir(unit).attempt(number).input().exists(), "attempt {number} of {unit} keeps keys");
+            assert!(
+                !self.dir(unit).attempt(number).input().exists(),
+                "attempt {number} of {unit} keeps keys"
+            );
         }
     }
 }
@@ -178,9 +181,10 @@ pub struct Folders(pub PathBuf);
 impl CodeSource for Folders {
     async fn fetch(&self, code: &CodeRef) -> Result<PathBuf, ExecutorError> {
         let folder = self.0.join(&code.location);
-        match folder.is_dir() {
-            true => Ok(folder),
-            false => Err(ExecutorError::NotFound { what: format!("code {}", code.location) }),
+        if folder.is_dir() {
+            Ok(folder)
+        } else {
+            Err(ExecutorError::NotFound { what: format!("code {}", code.location) })
         }
     }
 }

@@ -75,7 +75,11 @@ fn open(unit: &UnitDir, query: &LogQuery) -> Result<Cursor, ExecutorError> {
         (None, AttemptRef::Number(number)) => return Err(missing(format!("attempt {number} of {name}"))),
     };
     let start = tail::start(&unit.attempt(attempt).attempt(), query.tail).map_err(|error| failed(&error))?;
-    Ok(if query.follow { Cursor::following(unit.clone(), attempt, start) } else { Cursor::at(attempt, start) })
+    Ok(if query.follow {
+        Cursor::following(unit.clone(), attempt, start)
+    } else {
+        Cursor::at(attempt, start)
+    })
 }
 
 struct Reader {
@@ -135,7 +139,8 @@ impl Watch {
         })?;
         // Seen from above, because the folder itself does not tell while a deleted file in it is still open here.
         let above = unit.path().parent().unwrap_or(unit.path());
-        let root = inotify.watches().add(above, WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::ONLYDIR);
+        let root =
+            inotify.watches().add(above, WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::ONLYDIR);
         let root = match root {
             Ok(root) if unit.path().is_dir() => root,
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
@@ -149,10 +154,7 @@ impl Watch {
     }
 
     fn mask() -> WatchMask {
-        WatchMask::MODIFY
-            | WatchMask::CREATE
-            | WatchMask::MOVED_TO
-            | WatchMask::ONLYDIR
+        WatchMask::MODIFY | WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::ONLYDIR
     }
 
     /// Watches the folders of the current attempt. True if one was not watched before: then something may have been
@@ -162,7 +164,13 @@ impl Watch {
         let mut folders: Vec<PathBuf> =
             vec![self.unit.path().into(), self.unit.attempts_path(), dir.path().to_path_buf(), dir.attempt()];
         // A newer attempt has its folders before its first output, which must ring too.
-        for newer in self.unit.attempts().map_err(|error| failed(&error))?.into_iter().filter(|number| *number > attempt) {
+        for newer in self
+            .unit
+            .attempts()
+            .map_err(|error| failed(&error))?
+            .into_iter()
+            .filter(|number| *number > attempt)
+        {
             let dir = self.unit.attempt(newer);
             folders.extend([dir.path().to_path_buf(), dir.attempt()]);
         }

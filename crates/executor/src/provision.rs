@@ -23,7 +23,7 @@ use crate::{
 /// Attempts whose output is kept unless another number is set.
 pub const KEPT_ATTEMPTS: usize = 5;
 /// Longest wait for a bundle; a large one over a slow line takes minutes.
-const FETCH_WITHIN: Duration = Duration::from_secs(600);
+const FETCH_WITHIN: Duration = Duration::from_mins(10);
 
 /// User and group of the bot's process, as the machine sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,9 +148,13 @@ impl Provision {
         owner: &Owner,
         agent: AgentOptions,
     ) -> Result<Prepared, ExecutorError> {
-        let code = tokio::time::timeout(FETCH_WITHIN, self.code.fetch(&spec.code)).await.map_err(|_| {
-            ExecutorError::Failed { action: "fetch code", reason: format!("no answer in {FETCH_WITHIN:?}") }
-        })??;
+        let code =
+            tokio::time::timeout(FETCH_WITHIN, self.code.fetch(&spec.code)).await.map_err(|_| {
+                ExecutorError::Failed {
+                    action: "fetch code",
+                    reason: format!("no answer in {FETCH_WITHIN:?}"),
+                }
+            })??;
         check_entrypoint(&code, spec)?;
         let unit = self.units.unit(&spec.id);
         let latest = unit.latest_attempt().map_err(|error| failed("look for attempts", &unit, &error))?;
@@ -213,7 +217,8 @@ impl Provision {
         owned_dir(&dir.out(), 0o750, shared)?;
         make_dir(&dir.input(), 0o700)?;
         let input = dir.input();
-        for (name, bytes) in [(path::UNIT_JSON, &serde_json::to_vec(told)?[..]), (path::CONFIG_JSON, config)] {
+        for (name, bytes) in [(path::UNIT_JSON, &serde_json::to_vec(told)?[..]), (path::CONFIG_JSON, config)]
+        {
             let file = input.join(Path::new(name).file_name().unwrap_or_default());
             write_atomically(&file, bytes, 0o400)?;
             lchown(&file, Some(shared.uid), Some(shared.gid))?;

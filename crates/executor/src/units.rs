@@ -243,7 +243,8 @@ mod tests {
         }
         fs::write(root.path().join("bot-file"), "").unwrap();
         let units = UnitsDir::new(root.path().into()).list().unwrap();
-        let names: Vec<_> = units.iter().map(|unit| unit.path().file_name().unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            units.iter().map(|unit| unit.path().file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["bot-a", "bot-b"]);
     }
 

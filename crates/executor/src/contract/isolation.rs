@@ -58,7 +58,10 @@ pub async fn a_bot_sees_no_more_than_it_should(subject: &Subject) {
     let said = subject.output(&spec.id).await;
     let pids: u32 = said[0].split(' ').nth(1).unwrap().parse().unwrap();
     assert!(pids <= 3, "{said:?}");
-    assert!(!said[1].contains("shadow") && !said[1].contains(".ssh") && !said[1].contains("docker"), "{said:?}");
+    assert!(
+        !said[1].contains("shadow") && !said[1].contains(".ssh") && !said[1].contains("docker"),
+        "{said:?}"
+    );
     assert!(said[2].contains(" BOT_ID ") && !said[2].contains("CARGO"), "{said:?}");
 }
 

@@ -22,9 +22,12 @@ pub async fn attempts_are_read_by_name(subject: &Subject) {
         subject.end(&spec).await;
         subject.stop(&spec.id).await;
     }
-    for (attempt, number) in
-        [(AttemptRef::Latest, 3), (AttemptRef::Previous, 2), (AttemptRef::Number(1), 1), (AttemptRef::Number(3), 3)]
-    {
+    for (attempt, number) in [
+        (AttemptRef::Latest, 3),
+        (AttemptRef::Previous, 2),
+        (AttemptRef::Number(1), 1),
+        (AttemptRef::Number(3), 3),
+    ] {
         let lines = read(subject, &spec.id, LogQuery { attempt, tail: None, follow: false }).await;
         assert_eq!(lines.len(), 20, "{attempt:?}");
         assert!(lines.iter().all(|line| line.attempt == number), "{attempt:?}");
@@ -70,11 +73,9 @@ pub async fn nothing_is_not_found(subject: &Subject) {
     let spec = subject.python("known", COUNTING);
     subject.end(&spec).await;
     let nobody = UnitId::new("bot/nobody").unwrap();
-    for (unit, attempt) in [
-        (&nobody, AttemptRef::Latest),
-        (&spec.id, AttemptRef::Previous),
-        (&spec.id, AttemptRef::Number(9)),
-    ] {
+    for (unit, attempt) in
+        [(&nobody, AttemptRef::Latest), (&spec.id, AttemptRef::Previous), (&spec.id, AttemptRef::Number(9))]
+    {
         for follow in [false, true] {
             let asked = subject.executor.logs(unit, LogQuery { attempt, tail: None, follow }).await;
             let missing = matches!(asked, Err(ExecutorError::NotFound { .. }));

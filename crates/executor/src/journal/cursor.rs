@@ -35,6 +35,7 @@ pub(super) struct Cursor {
     unit: Option<UnitDir>,
     /// Bytes still to read when not following, so that a unit that prints without end is read to an end.
     budget: u64,
+    block: Box<[u8]>,
 }
 
 impl Cursor {
@@ -58,6 +59,7 @@ impl Cursor {
             next: then.map(|newer| (attempt, newer)),
             unit: None,
             budget,
+            block: vec![0; BLOCK].into(),
         }
     }
 
@@ -74,15 +76,14 @@ impl Cursor {
     /// Goes on by at most one block.
     pub(super) fn step(&mut self) -> io::Result<Step> {
         loop {
-            let mut block = [0; BLOCK];
             let most = usize::try_from(self.budget).unwrap_or(BLOCK).min(BLOCK);
             let read = match &mut self.file {
-                Some(file) => file.read(&mut block[..most])?,
+                Some(file) => file.read(&mut self.block[..most])?,
                 None => 0,
             };
             if read > 0 {
                 self.budget = self.budget.saturating_sub(if self.unit.is_some() { 0 } else { read as u64 });
-                let lines = self.records.take(&block[..read]);
+                let lines = self.records.take(&self.block[..read]);
                 if !lines.is_empty() {
                     return Ok(Step::Lines(lines));
                 }

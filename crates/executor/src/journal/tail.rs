@@ -55,12 +55,7 @@ pub(super) fn start(folder: &Path, lines: Option<usize>) -> io::Result<Start> {
         None => 0,
     };
     let old_size = size(Some(&old))?;
-    Ok(Start {
-        file: Some(old),
-        offset,
-        budget: old_size - offset.min(old_size) + new_size,
-        then: Some(new),
-    })
+    Ok(Start { file: Some(old), offset, budget: old_size - offset.min(old_size) + new_size, then: Some(new) })
 }
 
 /// Opens the rotated and the current file as they belong together.

@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use the0_model::{CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, WorkerId};
+use the0_model::{
+    CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, WorkerId,
+};
 
 use super::*;
 
@@ -67,7 +69,11 @@ async fn attempts_are_numbered_and_old_ones_go_and_no_keys_stay() {
     assert_eq!(fs::read_to_string(last.dir.input().join("config.json")).unwrap(), r#"{"apiKey":"canary"}"#);
     let mode = fs::metadata(last.dir.input().join("config.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o440);
-    assert_eq!(fs::metadata(last.unit.path()).unwrap().permissions().mode() & 0o077, 0, "others are kept out");
+    assert_eq!(
+        fs::metadata(last.unit.path()).unwrap().permissions().mode() & 0o077,
+        0,
+        "others are kept out"
+    );
 }
 
 #[tokio::test]

@@ -50,7 +50,10 @@ pub(super) fn protections(machine: &Machine) -> Vec<Protection> {
     for ((name, fallback), active) in fallbacks.into_iter().zip(machine.limits) {
         all.push(if active { on(name, &by) } else { off(name, &format!("{why}; {fallback}")) });
     }
-    all.push(off("noexec /tmp", "bubblewrap cannot forbid programs in /tmp; it has no set-user-id and no devices"));
+    all.push(off(
+        "noexec /tmp",
+        "bubblewrap cannot forbid programs in /tmp; it has no set-user-id and no devices",
+    ));
     all.push(off(
         "network",
         "bots with network share the machine's, its local services included; bots without have none at all",
@@ -63,7 +66,11 @@ pub(super) fn protections(machine: &Machine) -> Vec<Protection> {
                 detail: format!("{runtime}: {version} of this machine"),
             }),
             Err(reason) => {
-                all.push(Protection { name: "interpreter", active: false, detail: format!("{runtime}: {reason}") });
+                all.push(Protection {
+                    name: "interpreter",
+                    active: false,
+                    detail: format!("{runtime}: {reason}"),
+                });
             }
         }
     }
@@ -74,7 +81,8 @@ pub(super) fn protections(machine: &Machine) -> Vec<Protection> {
 pub(super) fn advice(said: &str, root: bool) -> &'static str {
     if root {
         "run where namespaces may be made (in a container: with CAP_SYS_ADMIN), or use `--executor docker`"
-    } else if said.contains("uid map") || said.contains("ermission denied") || said.contains("not permitted") {
+    } else if said.contains("uid map") || said.contains("ermission denied") || said.contains("not permitted")
+    {
         "allow user namespaces: `sysctl kernel.apparmor_restrict_unprivileged_userns=0` (Ubuntu), \
          `sysctl kernel.unprivileged_userns_clone=1` (Debian), or run the service as root"
     } else {

@@ -80,7 +80,9 @@ impl Cgroups {
         let name = format!("{}-{slug}", self.prefix);
         let dirs = match &self.kind {
             Kind::Absent => BTreeMap::new(),
-            Kind::V1(found) => found.iter().map(|(controller, ours)| (*controller, ours.join(&name))).collect(),
+            Kind::V1(found) => {
+                found.iter().map(|(controller, ours)| (*controller, ours.join(&name))).collect()
+            }
             Kind::V2(ours, _) => [("", ours.join(&name))].into(),
         };
         Group { dirs, unified: matches!(self.kind, Kind::V2(..)) }
@@ -122,7 +124,9 @@ impl Group {
         }
         let settings = if self.unified { settings_v2(limits) } else { settings_v1(limits) };
         for setting in settings {
-            let Some(dir) = self.dirs.get(if self.unified { "" } else { setting.controller }) else { continue };
+            let Some(dir) = self.dirs.get(if self.unified { "" } else { setting.controller }) else {
+                continue;
+            };
             match put(&dir.join(setting.file), &setting.value) {
                 // A controller that is not there was reported when the machine was looked at.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -192,7 +196,9 @@ impl Group {
 
     fn kill(&self) {
         for door in self.doors() {
-            for pid in fs::read_to_string(door).unwrap_or_default().lines().filter_map(|line| line.parse().ok()) {
+            for pid in
+                fs::read_to_string(door).unwrap_or_default().lines().filter_map(|line| line.parse().ok())
+            {
                 let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
             }
         }

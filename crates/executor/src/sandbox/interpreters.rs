@@ -71,7 +71,8 @@ const PYTHON_QUESTION: &str = "import os, sys\n\
     print(os.path.realpath(sys.executable), sys.base_prefix, '.'.join(map(str, sys.version_info[:3])), sep='\\n')";
 
 fn on_path(names: &[&str], search_path: &OsStr) -> Vec<PathBuf> {
-    let folders: Vec<PathBuf> = std::env::split_paths(search_path).filter(|path| path.is_absolute()).collect();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(search_path).filter(|path| path.is_absolute()).collect();
     let mut found = Vec::new();
     for name in names {
         found.extend(folders.iter().map(|folder| folder.join(name)).filter(|path| path.is_file()));
@@ -96,10 +97,12 @@ async fn ask(program: &Path, question: &[&str]) -> Result<String, String> {
 /// What an interpreter said of itself.
 fn understand(runtime: Runtime, said: &str) -> Result<Interpreter, String> {
     let mut lines = said.lines();
-    let mut line = || lines.next().map(str::trim).filter(|line| !line.is_empty()).ok_or("says nothing of itself");
+    let mut line =
+        || lines.next().map(str::trim).filter(|line| !line.is_empty()).ok_or("says nothing of itself");
     let found = match runtime {
         Runtime::Python311 => {
-            let (program, prefix, version) = (PathBuf::from(line()?), PathBuf::from(line()?), line()?.to_owned());
+            let (program, prefix, version) =
+                (PathBuf::from(line()?), PathBuf::from(line()?), line()?.to_owned());
             let needs = outside_usr(&prefix, &program)?;
             Interpreter { program, version, needs }
         }
@@ -183,7 +186,11 @@ mod tests {
         let own = understand(Runtime::Python311, "/opt/py/bin/python3.12\n/opt/py\n3.12.1\n").unwrap();
         assert_eq!(own.needs, [PathBuf::from("/opt/py")]);
         let node = understand(Runtime::Nodejs20, "/home/u/.nvm/v22/bin/node\n22.1.0\n").unwrap();
-        assert_eq!(node.needs, [PathBuf::from("/home/u/.nvm/v22/bin/node")], "nothing else of a home is shown");
+        assert_eq!(
+            node.needs,
+            [PathBuf::from("/home/u/.nvm/v22/bin/node")],
+            "nothing else of a home is shown"
+        );
         let java = "\nProperty settings:\n    java.home = /usr/lib/jvm/x\n    java.version = 17.0.15\n";
         let java = understand(Runtime::Scala3, java).unwrap();
         assert_eq!(java.program, Path::new("/usr/lib/jvm/x/bin/java"));
@@ -204,6 +211,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_interpreter_says_what_to_install() {
         let reason = find_one(Runtime::Python311, OsStr::new("/nonexistent")).await.unwrap_err();
-        assert!(reason.contains("apt-get install python3") && reason.contains("--executor docker"), "{reason}");
+        assert!(
+            reason.contains("apt-get install python3") && reason.contains("--executor docker"),
+            "{reason}"
+        );
     }
 }

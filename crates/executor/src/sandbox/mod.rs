@@ -39,12 +39,12 @@ use the0_core::{
 use the0_model::{Exit, Network, UnitId, UnitSpec};
 use tokio::sync::watch;
 
+use self::{argv::SystemView, capabilities::Machine, cgroup::Cgroups, interpreters::Interpreters};
 pub use self::{
     launcher::{LaunchError, launch},
     probe::SandboxError,
     seccomp::SeccompError,
 };
-use self::{argv::SystemView, capabilities::Machine, cgroup::Cgroups, interpreters::Interpreters};
 use crate::{journal, locks::UnitLocks, provision::Provision, units::write_atomically};
 
 /// How units are run in sandboxes.
@@ -85,7 +85,9 @@ struct Inner {
 
 impl fmt::Debug for SandboxExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SandboxExecutor").field("units", self.0.config.provision.units()).finish_non_exhaustive()
+        f.debug_struct("SandboxExecutor")
+            .field("units", self.0.config.provision.units())
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,7 +102,10 @@ impl SandboxExecutor {
         let accounts = units.join(".accounts");
         for path in [&units, config.provision.tools()] {
             if path.to_str().is_none() {
-                return Err(SandboxError::Folder { path: path.into(), reason: "its name is not UTF-8".into() });
+                return Err(SandboxError::Folder {
+                    path: path.into(),
+                    reason: "its name is not UTF-8".into(),
+                });
             }
         }
         make_accounts(&accounts, &config)

@@ -56,7 +56,8 @@ impl SandboxExecutor {
                 Phase::Exited(Box::new(exit))
             }
         };
-        let pid = running.filter(|_| matches!(phase, Phase::Running)).and_then(|id| u32::try_from(id.pid).ok());
+        let pid =
+            running.filter(|_| matches!(phase, Phase::Running)).and_then(|id| u32::try_from(id.pid).ok());
         Some(UnitStatus {
             digest: entry.spec_digest()?,
             id: entry.unit,

@@ -37,7 +37,10 @@ impl ProcessId {
     }
 
     /// Takes hold of it. `None` if it has ended.
-    #[expect(deprecated, reason = "its successor is unsafe; an owned descriptor upholds what that one asks for")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; an owned descriptor upholds what that one asks for"
+    )]
     pub(super) fn hold(self) -> io::Result<Option<Held>> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
         match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -89,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_mislead() {
-        let stat = "42 (a) Z 1 (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 0 0 18446744073709551615";
+        let stat =
+            "42 (a) Z 1 (b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 0 0 18446744073709551615";
         assert_eq!(state_and_start(stat), Some(('S', 987_654)));
         assert_eq!(state_and_start("garbage"), None);
     }

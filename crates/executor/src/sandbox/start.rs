@@ -38,7 +38,8 @@ impl SandboxExecutor {
             return if is_alive(&entry) && entry.spec_digest() == Some(spec.digest()) {
                 Ok(Started { attempt: entry.attempt, fresh: false })
             } else {
-                let reason = format!("attempt {} of {} is still there; stop it first", entry.attempt, spec.id);
+                let reason =
+                    format!("attempt {} of {} is still there; stop it first", entry.attempt, spec.id);
                 Err(ExecutorError::Failed { action: "start", reason })
             };
         }
@@ -90,7 +91,8 @@ impl SandboxExecutor {
         };
         let (this, spec, ready, starting) = (self.clone(), spec.clone(), prepared.clone(), entry.clone());
         let news = blocking(move || {
-            this.order(&spec, &ready, &starting, &needs).map_err(|error| failed("prepare the sandbox", &error))
+            this.order(&spec, &ready, &starting, &needs)
+                .map_err(|error| failed("prepare the sandbox", &error))
         })
         .await?;
         let launch = LaunchDir::of(&prepared.dir);

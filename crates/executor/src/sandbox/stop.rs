@@ -31,7 +31,9 @@ impl SandboxExecutor {
         let this_boot = entry.boot == boot();
         let agent = entry.agent.filter(|_| this_boot);
         let mut forced = None;
-        if let Some(held) = agent.map(ProcessId::hold).transpose().map_err(|error| failed("stop", &error))?.flatten() {
+        if let Some(held) =
+            agent.map(ProcessId::hold).transpose().map_err(|error| failed("stop", &error))?.flatten()
+        {
             held.signal(Signal::TERM).map_err(|error| failed("stop", &error))?;
             if timeout(grace + AGENT_GRACE, held.ended()).await.is_err() {
                 forced = Some(Cause::StoppedByForce);

@@ -86,10 +86,7 @@ async fn a_start_that_never_came_to_its_launcher_never_was() {
     executor.start(&spec, &owner()).await.unwrap();
     let launch = setting.unit("bot-unborn").join("attempts/000001/launch");
     kill(&setting.unit("bot-unborn"));
-    until("it has ended", async || {
-        processes(&setting.unit("bot-unborn")).is_empty().then_some(())
-    })
-    .await;
+    until("it has ended", async || processes(&setting.unit("bot-unborn")).is_empty().then_some(())).await;
     // As it is before the launcher has acted: an order, and nobody on it.
     for file in ["launcher.json", "info.json"] {
         fs::remove_file(launch.join(file)).unwrap();

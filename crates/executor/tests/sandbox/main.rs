@@ -1,4 +1,5 @@
 //! The sandbox, on this machine: the contract every executor passes, and what is particular to it.
+#![allow(clippy::unwrap_used, reason = "a suite of tests")]
 
 mod crashes;
 mod rig;

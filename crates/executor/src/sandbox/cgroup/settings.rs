@@ -55,7 +55,7 @@ fn quota_micros(limits: &Limits) -> u64 {
     (u64::from(limits.cpu_millis) * PERIOD_MICROS / 1000).max(1000)
 }
 
-fn setting(controller: &'static str, file: &'static str, value: impl ToString) -> Setting {
+fn setting(controller: &'static str, file: &'static str, value: impl std::fmt::Display) -> Setting {
     Setting { controller, file, value: value.to_string(), optional: false }
 }
 

@@ -41,7 +41,11 @@ fn version_2_has_one_folder_and_only_what_was_granted() {
         ("user.slice/the0/cgroup.subtree_control", ""),
     ]);
     let membership = "0::/user.slice/me.service\n";
-    assert_eq!(Cgroups::discover(root.path(), membership, "d1".into()).version(), None, "asked for, not granted");
+    assert_eq!(
+        Cgroups::discover(root.path(), membership, "d1".into()).version(),
+        None,
+        "asked for, not granted"
+    );
     let ours = root.path().join("user.slice/the0");
     let granted = Cgroups { kind: Kind::V2(ours.clone(), ["cpu"].into()), prefix: "d1".into() };
     assert!(granted.controls("cpu") && !granted.controls("memory"));
