@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing better to do than to say so")]
 
+mod support;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -33,27 +35,26 @@ use the0_model::{
     CodeRef, Generation, Limits, Network, Runtime, Secret, SegmentId, UnitId, UnitKind, UnitSpec, WorkerId,
 };
 
+use support::{Judge, median};
+
 /// One at a time, and eight at once.
-const TARGETS: [(usize, f64); 2] = [(1, 1.05), (8, 1.3)];
+const TARGETS: [(usize, &str, f64); 2] =
+    [(1, "Docker: a start | bare API", 1.05), (8, "Docker: 8 starts at once | bare API", 1.3)];
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let check = args.iter().any(|arg| arg == "--check");
-    let rounds = args.iter().position(|arg| arg == "--rounds").and_then(|at| args.get(at + 1)?.parse().ok());
+    let mut judge = Judge::from_args(21);
     let Some(bench) = Bench::new().await else {
         println!("skipped: no Docker answers");
         return ExitCode::SUCCESS;
     };
-    let mut good = true;
-    for (width, target) in TARGETS {
-        let ratio = bench.compare(width, rounds.unwrap_or(20)).await;
-        let verdict = if ratio <= target { "within" } else { "BEYOND" };
-        println!("{width} at once: executor is {ratio:.3} x the bare API, {verdict} {target}");
-        good &= ratio <= target;
+    let rounds = judge.rounds();
+    for (width, name, target) in TARGETS {
+        let (ours, bare) = judge.quietly(async || bench.compare(width, rounds).await).await;
+        judge.row(name, ours, bare, Some(target));
     }
     bench.sweep().await;
-    if check && !good { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    judge.exit_code()
 }
 
 struct Bench {
@@ -104,8 +105,8 @@ impl Bench {
         body
     }
 
-    /// Median of the executor's times over the median of the bare API's.
-    async fn compare(&self, width: usize, rounds: usize) -> f64 {
+    /// Medians of the executor's times and of the bare API's.
+    async fn compare(&self, width: usize, rounds: usize) -> (Duration, Duration) {
         let (mut ours, mut bare) = (Vec::new(), Vec::new());
         // The first of each is a warm-up; who goes first changes every round.
         for round in 0..=rounds {
@@ -116,9 +117,7 @@ impl Bench {
                 }
             }
         }
-        let (ours, bare) = (median(ours), median(bare));
-        println!("{width} at once, median of {rounds}: executor {ours:?}, bare API {bare:?}");
-        ours.as_secs_f64() / bare.as_secs_f64()
+        (median(ours), median(bare))
     }
 
     async fn ours(&self, width: usize) -> Duration {
@@ -171,11 +170,6 @@ impl Bench {
         }
         let _ = fs::remove_dir_all(self.folder.path());
     }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn owner() -> Owner {
