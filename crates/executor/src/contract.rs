@@ -115,6 +115,15 @@ impl Subject {
         .await
     }
 
+    /// Whether the executor says that it gives a protection here. What it does not promise is not asked of it.
+    pub fn protects(&self, name: &str) -> bool {
+        let active = self.executor.describe().protections.iter().all(|one| one.name != name || one.active);
+        if !active {
+            println!("skipped: there is no {name} here");
+        }
+        active
+    }
+
     /// What the latest attempt printed.
     pub async fn output(&self, unit: &UnitId) -> Vec<String> {
         let query = LogQuery { attempt: AttemptRef::Latest, tail: None, follow: false };

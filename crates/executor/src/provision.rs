@@ -224,7 +224,7 @@ impl Provision {
             lchown(&file, Some(shared.uid), Some(shared.gid))?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o440))?;
         }
-        owned_dir(&input, 0o550, shared)
+        owned_dir(&input, 0o750, shared)
     }
 }
 

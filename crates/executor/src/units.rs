@@ -89,7 +89,7 @@ impl UnitDir {
 
     /// Removes the folder with all that is in it. Does nothing if it is absent.
     pub fn purge(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(&self.0))
+        remove_tree(&self.0)
     }
 }
 
@@ -138,12 +138,12 @@ impl AttemptDir {
 
     /// Removes what the agent was told. Does nothing if it is absent.
     pub fn forget_input(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(self.input()))
+        remove_tree(&self.input())
     }
 
     /// Removes the folder with all that is in it. Does nothing if it is absent.
     pub fn remove(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(&self.0))
+        remove_tree(&self.0)
     }
 }
 
@@ -183,6 +183,21 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
     let mut written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     written.write_all(bytes)?;
     fs::rename(&draft, path)
+}
+
+/// Removes a folder with all that is in it, even what a bot of the same user has closed. Does nothing if it is absent.
+pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
+    match absent_is_fine(fs::remove_dir_all(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let mut closed = vec![folder.to_path_buf()];
+            while let Some(next) = closed.pop() {
+                make_dir(&next, 0o700)?;
+                closed.extend(names(&next)?.into_iter().map(|name| next.join(name)));
+            }
+            absent_is_fine(fs::remove_dir_all(folder))
+        }
+        other => other,
+    }
 }
 
 /// Takes "there is no such file" for success.
@@ -246,6 +261,17 @@ mod tests {
         let names: Vec<_> =
             units.iter().map(|unit| unit.path().file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["bot-a", "bot-b"]);
+    }
+
+    #[test]
+    fn what_a_bot_has_closed_is_removed_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let (root, unit) = unit();
+        make_dir(&unit.state().join("closed/deeper"), 0o000).unwrap();
+        fs::set_permissions(unit.state().join("closed"), fs::Permissions::from_mode(0o000)).unwrap();
+        std::os::unix::fs::symlink(root.path(), unit.state().join("link")).unwrap();
+        unit.purge().unwrap();
+        assert!(!unit.path().exists() && root.path().exists());
     }
 
     #[test]

@@ -9,6 +9,9 @@ const EATER: &str = "kept = []\n    while True: kept.append(bytearray(1 << 20))"
 
 /// A bot that uses too much memory is killed, and the end says why.
 pub async fn too_much_memory_is_explained(subject: &Subject) {
+    if !subject.protects("memory limit") {
+        return;
+    }
     let spec = subject.python("oom", &format!("def main(bot_id, config):\n    {EATER}\n"));
     let exit = subject.end(&small(spec)).await;
     assert_eq!(exit.cause, Cause::OutOfMemory, "{exit}");
@@ -17,6 +20,9 @@ pub async fn too_much_memory_is_explained(subject: &Subject) {
 
 /// So is one whose child does, even though the bot itself ended by itself.
 pub async fn too_much_memory_of_a_child_is_explained(subject: &Subject) {
+    if !subject.protects("memory limit") {
+        return;
+    }
     let script = format!(
         "import subprocess, sys\nEATER = '''{}'''\ndef main(bot_id, config):\n    \
          sys.exit(1 if subprocess.run([sys.executable, '-c', EATER]).returncode else 0)\n",
@@ -28,6 +34,9 @@ pub async fn too_much_memory_of_a_child_is_explained(subject: &Subject) {
 
 /// A fork bomb meets its own limit, and the machine does not notice.
 pub async fn a_fork_bomb_is_held(subject: &Subject) {
+    if !subject.protects("process limit") {
+        return;
+    }
     let script = "import os, time\ndef main(bot_id, config):\n    made = 0\n    try:\n        \
                   while made < 500:\n            if os.fork() == 0: time.sleep(600)\n            made += 1\n    \
                   except OSError as error: print('held at', made, error.errno)\n    print('up')\n    \
