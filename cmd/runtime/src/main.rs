@@ -21,13 +21,11 @@ use crate::{
 fn main() -> ExitCode {
     // Nothing may be set up before this point: the agent is started with every bot, and its start time counts.
     match Cli::try_parse() {
-        Ok(cli) => run(cli.command).unwrap_or_else(|failure| failure.show()).into(),
+        Ok(cli) => run(cli.command).unwrap_or_else(Failure::show).into(),
         Err(error) => {
             let _ = error.print();
-            match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok.into(),
-                _ => Exit::Usage.into(),
-            }
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if asked { Exit::Ok.into() } else { Exit::Usage.into() }
         }
     }
 }

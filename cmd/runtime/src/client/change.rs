@@ -63,9 +63,9 @@ pub(super) async fn remove(
 
 fn done(client: &Client, value: &serde_json::Value, text: &str) -> Result<Exit, Failure> {
     if client.json {
-        output::json(value)?
+        output::json(value)?;
     } else {
-        output::line(text)?
+        output::line(text)?;
     }
     Ok(Exit::Ok)
 }

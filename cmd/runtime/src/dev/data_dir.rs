@@ -17,12 +17,14 @@ impl DataDir {
     pub(crate) fn open(path: &Path, min_free_bytes: u64) -> Result<Self, Failure> {
         let shown = path.display();
         let advice = "choose another directory with --data-dir";
-        let refuse = |error: &io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => full(path, 0, min_free_bytes),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Failure::failed(format!("the data directory {shown} is not writable: {error}")).and(advice)
+        let refuse = |error: &io::Error| {
+            let is = |kinds: [io::ErrorKind; 2]| kinds.contains(&error.kind());
+            if is([io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded]) {
+                return full(path, 0, min_free_bytes);
             }
-            _ => Failure::failed(format!("the data directory {shown} cannot be used: {error}")).and(advice),
+            let denied = is([io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem]);
+            let what = if denied { "is not writable" } else { "cannot be used" };
+            Failure::failed(format!("the data directory {shown} {what}: {error}")).and(advice)
         };
         // Only its owner may look inside: configurations hold keys.
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| refuse(&error))?;

@@ -50,23 +50,19 @@ pub(crate) fn run(args: &DevArgs) -> Result<Exit, Failure> {
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let port = address.port();
-            Failure::new(
+    TcpListener::bind(address).map_err(|error| {
+        let port = address.port();
+        if error.kind() == io::ErrorKind::AddrInUse {
+            let who = format!(
+                "`ss -ltnp 'sport = :{port}'` shows which; if it is a runtime, `runtime status` asks it"
+            );
+            return Failure::new(
                 Exit::Conflict,
                 format!("port {port} of {} is taken by another program", address.ip()),
             )
-            .and(format!(
-                "`ss -ltnp 'sport = :{port}'` shows which; if it is a runtime, `runtime status` asks it"
-            ))
-            .and("choose another with --listen, for example --listen 127.0.0.1:0 for any free one")
+            .and(who)
+            .and("choose another with --listen, for example --listen 127.0.0.1:0 for any free one");
         }
-        io::ErrorKind::PermissionDenied => Failure::usage(format!(
-            "{address}: ports below 1024 need privileges; choose another with --listen"
-        )),
-        _ => Failure::usage(format!(
-            "cannot listen on {address}: {error}; choose another address with --listen"
-        )),
+        Failure::usage(format!("cannot listen on {address}: {error}; choose another address with --listen"))
     })
 }

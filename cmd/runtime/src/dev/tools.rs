@@ -70,13 +70,9 @@ pub(crate) async fn prune(data: &DataDir, current: &Path, executor: &dyn Executo
         let path = entry.path();
         let in_use =
             fs::metadata(path.join("runtime")).is_ok_and(|found| used.contains(&(found.dev(), found.ino())));
-        if path != current && !in_use {
-            match fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(path = %path.display(), "removed an agent that no bot uses"),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "an agent that no bot uses was not removed")
-                }
-            }
+        let removed = if path == current || in_use { Ok(()) } else { fs::remove_dir_all(&path) };
+        if let Err(error) = removed {
+            tracing::warn!(path = %path.display(), %error, "an agent that no bot uses was not removed");
         }
     }
 }

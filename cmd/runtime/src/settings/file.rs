@@ -41,15 +41,11 @@ fn parse(path: &Path, text: &str, faults: &mut Vec<Fault>) -> Result<Vec<Given>,
         match value.value {
             Value::Object(images) if key == "images" => {
                 for (runtime, image) in images {
-                    match image {
-                        Value::String(image) => {
-                            given.push(Given::new(&key, &format!("{runtime}={image}"), source.clone()));
-                        }
-                        _ => faults.push(Fault {
-                            key: key.clone(),
-                            source: source.clone(),
-                            reason: format!("the image of {runtime} must be a text"),
-                        }),
+                    if let Value::String(image) = image {
+                        given.push(Given::new(&key, &format!("{runtime}={image}"), source.clone()));
+                    } else {
+                        let reason = format!("the image of {runtime} must be a text");
+                        faults.push(Fault { key: key.clone(), source: source.clone(), reason });
                     }
                 }
             }

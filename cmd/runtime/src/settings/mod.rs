@@ -73,14 +73,15 @@ fn from_flags(args: &DevArgs) -> Vec<Given> {
     let single = single
         .into_iter()
         .filter_map(|(key, flag, value)| Some(Given::new(key, value.as_ref()?, Source::Flag(flag))));
-    let images = args.images.iter().map(|image| Given::new("images", image, Source::Flag("--image")));
+    let images =
+        args.images.iter().map(|image| Given::new("images", image.as_str(), Source::Flag("--image")));
     single.chain(images).collect()
 }
 
 fn refuse(faults: &[Fault]) -> Failure {
     let count = if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) };
     let first = Failure::new(Exit::Usage, format!("the configuration has {count}"));
-    faults.iter().fold(first, |failure, fault| failure.and(fault))
+    faults.iter().fold(first, Failure::and)
 }
 
 #[cfg(test)]

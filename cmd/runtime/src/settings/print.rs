@@ -11,13 +11,14 @@ pub(crate) fn as_yaml(settings: &Settings) -> String {
     let mut out = String::new();
     for (key, value) in pairs(settings) {
         let source = settings.sources.get(key).map_or_else(|| "default".to_owned(), ToString::to_string);
-        let _ = match value {
-            Value::Object(map) if !map.is_empty() => {
-                let lines: String = map.iter().map(|(key, value)| format!("\n  {key}: {value}")).collect();
-                writeln!(out, "{key}:  # {source}{lines}")
-            }
-            other => writeln!(out, "{key}: {other}  # {source}"),
+        let Some(map) = value.as_object().filter(|map| !map.is_empty()) else {
+            let _ = writeln!(out, "{key}: {value}  # {source}");
+            continue;
         };
+        let _ = writeln!(out, "{key}:  # {source}");
+        for (name, value) in map {
+            let _ = writeln!(out, "  {name}: {value}");
+        }
     }
     out
 }

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn quantities_are_read_as_people_write_them() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("5m"), Ok(Duration::from_mins(5)));
         assert_eq!(bytes("128Mi"), Ok(128 << 20));
         assert_eq!(bytes("7"), Ok(7));
         assert_eq!(cpu_millis("0.5"), Ok(500));

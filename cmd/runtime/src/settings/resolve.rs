@@ -191,7 +191,7 @@ impl Settings {
             }
             "reconcile_interval" => {
                 let interval = quantity::duration(text)?;
-                if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
+                if interval < Duration::from_millis(100) || interval > Duration::from_hours(1) {
                     return Err(format!("{text} is outside 100ms to 1h"));
                 }
                 self.reconcile_interval = interval;

@@ -33,7 +33,7 @@ const CODE_CACHE_BYTES: u64 = 1 << 30;
 /// Longest wait for clients to leave and actions to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Longest wait for bots to end under `--on-stop stop`, beyond their grace.
-const STOP_ALL: Duration = Duration::from_secs(120);
+const STOP_ALL: Duration = Duration::from_mins(2);
 
 /// Runs the service until it is told to end.
 pub(crate) async fn run(

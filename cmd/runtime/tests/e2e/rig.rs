@@ -16,7 +16,7 @@ pub(crate) const RUNTIME: &str = env!("CARGO_BIN_EXE_runtime");
 /// Longest wait for anything that happens by itself.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Longest a command may take.
-const COMMAND_WAIT: Duration = Duration::from_secs(120);
+const COMMAND_WAIT: Duration = Duration::from_mins(2);
 /// Interpreters of the system: those of version managers in home directories are nothing a bot's user may read.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -47,8 +47,8 @@ pub(crate) struct Service {
     executor: &'static str,
     child: Child,
     log: Arc<Mutex<String>>,
-    /// Removed last.
-    _home: Arc<tempfile::TempDir>,
+    /// Removed with the last service in it.
+    home: Arc<tempfile::TempDir>,
 }
 
 impl Service {
@@ -76,13 +76,13 @@ impl Service {
         // Goes on reading, so that the service never waits for us.
         thread::spawn(move || lines.for_each(drop));
         let url = url.unwrap_or_else(|| panic!("the service did not start:\n{}", log.lock().unwrap()));
-        Self { dir, url, executor, child, log, _home: Arc::clone(home) }
+        Self { dir, url, executor, child, log, home: Arc::clone(home) }
     }
 
     /// The same data, served again, after this process is gone.
     pub(crate) fn again(mut self) -> Self {
         assert!(self.child.try_wait().unwrap().is_some(), "end it first");
-        let home = Arc::clone(&self._home);
+        let home = Arc::clone(&self.home);
         let again = Self::start_in(self.dir.clone(), self.executor, &home);
         self.url.clear();
         again
@@ -159,7 +159,7 @@ impl Drop for Service {
         if !matches!(self.child.try_wait(), Ok(None)) {
             if self.executor != "none" && self.dir.join("units").is_dir() {
                 // Bots outlive their service; they must not outlive their test.
-                drop(Self::start_in(self.dir.clone(), self.executor, &self._home));
+                drop(Self::start_in(self.dir.clone(), self.executor, &self.home));
             }
             return;
         }

@@ -35,7 +35,7 @@ pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Longest wait for the next piece.
 const PIECE_WAIT: Duration = Duration::from_secs(30);
 /// Longest upload.
-const UPLOAD_WAIT: Duration = Duration::from_secs(1800);
+const UPLOAD_WAIT: Duration = Duration::from_mins(30);
 /// Uploads at once. Each may hold a bundle of the largest size on disk.
 const UPLOADS_MAX: usize = 8;
 /// Deployments of different bots rarely share one of these; of the same bot, always.
@@ -227,45 +227,35 @@ fn fault(field: &str, problem: impl std::fmt::Display) -> Status {
 
 fn of_code(error: &CodeError) -> Status {
     let text = chain(error);
+    if is_full(error) {
+        return full();
+    }
     match error {
         CodeError::Archive { source, .. } if source.is_permanent() => fault("bundle", text),
-        CodeError::Cache { source, .. } => disk_or(source, || Status::internal(text)),
-        CodeError::Archive { .. } => full_or(error, || Status::internal(text)),
-        CodeError::Open(_)
+        CodeError::Store { .. } | CodeError::Timeout { .. } => Status::unavailable(text),
+        CodeError::Archive { .. }
+        | CodeError::Open(_)
         | CodeError::NotADigest { .. }
         | CodeError::NotFound { .. }
-        | CodeError::Digest { .. } => Status::internal(text),
-        CodeError::Folder { .. } => Status::internal(text),
-        CodeError::Store { .. } | CodeError::Timeout { .. } => full_or(error, || Status::unavailable(text)),
-    }
-}
-
-/// Looks for a full disk among the causes: the directory store reports it as one of its own errors.
-fn full_or(error: &CodeError, other: impl FnOnce() -> Status) -> Status {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(here) = cause {
-        if let Some(io) = here.downcast_ref::<io::Error>() {
-            return disk_or(io, other);
-        }
-        cause = here.source();
-    }
-    other()
-}
-
-fn disk_or(error: &io::Error, other: impl FnOnce() -> Status) -> Status {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => disk(error),
-        _ => other(),
+        | CodeError::Digest { .. }
+        | CodeError::Folder { .. }
+        | CodeError::Cache { .. } => Status::internal(text),
     }
 }
 
 fn disk(error: &io::Error) -> Status {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Status::resource_exhausted("the data directory is full; free some space and deploy again")
-        }
-        _ => Status::internal(format!("the bundle could not be kept: {error}")),
-    }
+    if is_full(error) { full() } else { Status::internal(format!("the bundle could not be kept: {error}")) }
+}
+
+/// Whether a full disk is among the causes: the directory store wraps it in errors of its own.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let full =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    error.downcast_ref::<io::Error>().is_some_and(full) || error.source().is_some_and(is_full)
+}
+
+fn full() -> Status {
+    Status::resource_exhausted("the data directory is full; free some space and deploy again")
 }
 
 /// The error with its causes in one line.

@@ -35,7 +35,7 @@ pub(super) async fn results(
         clock,
         notices,
         bot: execution.bot,
-        execution_id: execution.execution_id,
+        execution_id: execution.name,
         until: Instant::now() + WATCHED_FOR,
         last: None,
         over: false,

@@ -38,7 +38,7 @@ pub(super) async fn lines(
         if follow {
             watch::deleted(commands, bot).await;
         } else {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     Ok(lines.take_until(gone).boxed())

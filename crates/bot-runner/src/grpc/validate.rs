@@ -1,6 +1,6 @@
 //! Pure: from requests to values that are known to be sound, with all faults of a request found at once.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use the0_core::executor::{AttemptRef, LogQuery};
 use the0_model::{BotId, BotRevision, Secret};
@@ -48,7 +48,7 @@ pub(super) fn deploy(header: pb::DeployHeader) -> Result<Upload, Faults> {
     if let Some(digest) = &digest {
         note(&mut faults, fields::digest("bundle_digest", digest));
     }
-    too_many_variables(&mut faults, &header.environment);
+    too_many_variables(&mut faults, header.environment.len());
     let deploy = DeployBot {
         bot_id: header.bot_id,
         name: given(header.name),
@@ -81,7 +81,8 @@ pub(super) const fn too_large(bytes: u64) -> bool {
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) bot: BotId,
-    pub(super) execution_id: String,
+    /// What the client calls it.
+    pub(super) name: String,
     pub(super) deploy: Option<(CheckedDeploy, Option<CodePlace>)>,
 }
 
@@ -89,7 +90,7 @@ pub(super) fn execute(request: pb::ExecuteBotRequest) -> Result<Execution, Fault
     let mut faults = vec![];
     note(&mut faults, fields::label("execution_id", &request.execution_id, EXECUTION_ID_MAX));
     note(&mut faults, fields::label("code_location", &request.code_location, 1024));
-    too_many_variables(&mut faults, &request.environment);
+    too_many_variables(&mut faults, request.environment.len());
     let changes = !request.bot_config.is_empty()
         || !request.environment.is_empty()
         || request.resource_limits.is_some()
@@ -110,7 +111,7 @@ pub(super) fn execute(request: pb::ExecuteBotRequest) -> Result<Execution, Fault
     match deploy.check() {
         Ok(deploy) if faults.is_empty() => Ok(Execution {
             bot: deploy.bot_id.clone(),
-            execution_id: request.execution_id,
+            name: request.execution_id,
             deploy: changes.then_some((deploy, code)),
         }),
         Ok(_) => Err(faults),
@@ -206,13 +207,15 @@ fn given(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn secrets(environment: HashMap<String, String>) -> std::collections::BTreeMap<String, Secret<String>> {
+fn secrets(
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> std::collections::BTreeMap<String, Secret<String>> {
     environment.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
 }
 
-fn too_many_variables(faults: &mut Faults, environment: &HashMap<String, String>) {
-    if environment.len() > ENV_ENTRIES_MAX {
-        let problem = format!("has {} variables; at most {ENV_ENTRIES_MAX} are allowed", environment.len());
+fn too_many_variables(faults: &mut Faults, count: usize) {
+    if count > ENV_ENTRIES_MAX {
+        let problem = format!("has {count} variables; at most {ENV_ENTRIES_MAX} are allowed");
         faults.push(FieldFault::new("environment", problem));
     }
 }

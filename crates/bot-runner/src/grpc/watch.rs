@@ -89,26 +89,17 @@ impl Watcher {
     /// Stored events after a moment, oldest first. An unknown bot is an error.
     async fn past(&self, after: Option<Timestamp>) -> Result<VecDeque<(Timestamp, pb::BotEvent)>, Status> {
         let mut found = vec![];
-        match &self.bot {
-            Some(bot) => found.extend(
-                self.commands
-                    .get(bot)
-                    .await
-                    .map(|view| of_view(&view, after))
-                    .map_err(|error| of_command(&error))?,
-            ),
-            None => {
-                let mut last: Option<BotId> = None;
-                loop {
-                    let page = self
-                        .commands
-                        .list(last.as_ref(), PAGE_MAX)
-                        .await
-                        .map_err(|error| of_command(&error))?;
-                    let Some(end) = page.last() else { break };
-                    last = Some(end.bot.id.clone());
-                    found.extend(page.iter().flat_map(|view| of_view(view, after)));
-                }
+        if let Some(bot) = &self.bot {
+            let view = self.commands.get(bot).await.map_err(|error| of_command(&error))?;
+            found.extend(of_view(&view, after));
+        } else {
+            let mut last: Option<BotId> = None;
+            loop {
+                let page =
+                    self.commands.list(last.as_ref(), PAGE_MAX).await.map_err(|error| of_command(&error))?;
+                let Some(end) = page.last() else { break };
+                last = Some(end.bot.id.clone());
+                found.extend(page.iter().flat_map(|view| of_view(view, after)));
             }
         }
         found.sort_by_key(|(at, _)| *at);
