@@ -118,6 +118,21 @@ async fn a_follower_misses_nothing_over_rotations_and_restarts() {
 }
 
 #[tokio::test]
+async fn a_slow_follower_reads_the_file_between_two_rotations() {
+    let (_root, unit) = unit();
+    let mut writer = Writer::new(&unit, 1);
+    writer.line("one");
+    let mut lines = read(unit.clone(), query(None, true)).await.unwrap();
+    assert_eq!(next(&mut lines).await, Some((1, "one".into())));
+    for text in ["two", "three"] {
+        writer.rotate();
+        writer.line(text);
+    }
+    assert_eq!(next(&mut lines).await, Some((1, "two".into())));
+    assert_eq!(next(&mut lines).await, Some((1, "three".into())));
+}
+
+#[tokio::test]
 async fn a_discarded_attempt_is_followed_by_the_one_in_its_place() {
     let (_root, unit) = unit();
     let mut lines = read(unit.clone(), query(None, true)).await.unwrap();
