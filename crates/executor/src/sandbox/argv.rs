@@ -67,6 +67,8 @@ pub(super) fn arguments(sandbox: &Sandbox<'_>) -> Vec<String> {
         line.add(&["--symlink", &text(target), &format!("/{name}")]);
     }
     for path in &sandbox.view.etc {
+        // A folder bubblewrap makes by itself can be entered by root only.
+        line.parents(path);
         line.bind("--ro-bind-try", path, path);
     }
     for name in ["passwd", "group"] {
