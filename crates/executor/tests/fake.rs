@@ -7,6 +7,7 @@ use futures::FutureExt;
 use the0_core::{SystemClock, fakes::FakeExecutor};
 use the0_executor::{UnitsDir, contract::Subject};
 
+#[expect(clippy::unused_async, reason = "the cases await their subject")]
 async fn subject() -> Option<Subject> {
     let home = tempfile::tempdir().unwrap();
     let executor = Arc::new(FakeExecutor::new(Arc::new(SystemClock)));
