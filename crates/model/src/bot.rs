@@ -18,9 +18,7 @@ pub const STOP_GRACE_MS_MAX: u64 = 3_600_000;
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024 + 64 * 1024;
 
 /// Counts the writes of a document, for optimistic locking. A new document has revision 0 until it is stored.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BotRevision(pub i64);
 

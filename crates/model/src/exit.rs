@@ -165,7 +165,11 @@ mod tests {
 
     #[test]
     fn a_requested_stop_is_no_failure() {
-        assert!(!Cause::Stopped.is_failure() && !Cause::Fenced.is_failure() && !Cause::Completed.is_failure());
-        assert!(Cause::Lost.is_failure() && Cause::OutOfMemory.is_failure() && Cause::NotStarted.is_failure());
+        assert!(
+            !Cause::Stopped.is_failure() && !Cause::Fenced.is_failure() && !Cause::Completed.is_failure()
+        );
+        assert!(
+            Cause::Lost.is_failure() && Cause::OutOfMemory.is_failure() && Cause::NotStarted.is_failure()
+        );
     }
 }

@@ -193,8 +193,10 @@ impl fmt::Display for Generation {
 impl FromStr for Generation {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let parsed = text.split_once('.').and_then(|(term, step)| Some((term.parse().ok()?, step.parse().ok()?)));
-        let (term, step) = parsed.ok_or_else(|| IdError::new("generation", text, "expected <term>.<step>"))?;
+        let parsed =
+            text.split_once('.').and_then(|(term, step)| Some((term.parse().ok()?, step.parse().ok()?)));
+        let (term, step) =
+            parsed.ok_or_else(|| IdError::new("generation", text, "expected <term>.<step>"))?;
         Ok(Self { term, step })
     }
 }
