@@ -1,6 +1,6 @@
 //! What people get wrong: each has a clear error and leaves nothing behind.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, process::Command};
 
 use crate::{
     files,
@@ -91,6 +91,74 @@ fn a_data_directory_that_is_full_or_not_writable_is_named() {
     assert!(ended.code == 1 && ended.err.contains("/proc/the0"), "{}", ended.err);
     let ended = run(&mut dev(&dir.path().join("d"), &["--min-free-bytes", "1000000Gi"]));
     assert!(ended.code == 1 && ended.err.contains("is full"), "{}", ended.err);
+}
+
+#[test]
+fn a_small_disk_fills_up_without_harm() {
+    let Some(executor) = executors().first().copied() else { return };
+    let agent = fs::metadata(crate::rig::RUNTIME).unwrap().len();
+    let Some(disk) = SmallDisk::mount((agent >> 20) + 40) else { return };
+    let data = disk.0.path().join("data");
+    let needs = format!("{}Mi", (agent >> 20) + 80);
+    let ended = run(&mut dev(&data, &["--min-free-bytes", &needs, "--executor", executor]));
+    assert!(
+        ended.code == 1 && ended.err.contains("is full") && ended.err.contains("--data-dir"),
+        "{}",
+        ended.err
+    );
+
+    let service = Service::start_at(&data, executor, &["--min-free-bytes", "1Mi"]);
+    let bundle = disk.1.path().join("large.zip");
+    let mut noise = vec![0; 60 << 20];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut noise).unwrap();
+    files::zip(&bundle, &[("main.py", b"def main(bot_id, config): pass\n"), ("noise", &noise)]);
+    let bundle = bundle.to_str().unwrap();
+    let ended = service.try_run(&["bots", "deploy", bundle, "--id", "b1", "--runtime", "python3.11"]);
+    assert!(
+        ended.code == 1 && ended.err.contains("the data directory is full"),
+        "{} {}",
+        ended.code,
+        ended.err
+    );
+    assert_eq!(data.join("cache/uploads").read_dir().unwrap().count(), 0);
+    // It goes on as before.
+    let small = files::counter(disk.1.path(), "small");
+    service.run(&["bots", "deploy", small.to_str().unwrap(), "--wait"]);
+    drop(service);
+
+    disk.remount("ro");
+    let ended = run(&mut dev(&data, &["--min-free-bytes", "0"]));
+    assert!(ended.code == 1 && ended.err.contains("not writable"), "{}", ended.err);
+}
+
+/// A file system in memory, and a folder elsewhere; needs root.
+struct SmallDisk(tempfile::TempDir, tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(megabytes: u64) -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = format!("size={megabytes}m");
+        let mounted =
+            run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(disk.0.path()));
+        if mounted.code != 0 {
+            eprintln!("skipped: only root mounts: {}", mounted.err);
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn remount(&self, how: &str) {
+        assert_eq!(
+            run(Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.0.path())).code,
+            0
+        );
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("--lazy").arg(self.0.path()));
+    }
 }
 
 #[test]

@@ -55,11 +55,17 @@ impl Service {
     /// Starts one in a directory of its own.
     pub(crate) fn start(executor: &'static str) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_in(home.path().join("data"), executor, &home)
+        Self::start_in(home.path().join("data"), executor, &home, &[])
     }
 
-    fn start_in(dir: PathBuf, executor: &'static str, home: &Arc<tempfile::TempDir>) -> Self {
-        let mut child = dev(&dir, &["--listen", "127.0.0.1:0", "--executor", executor]).spawn().unwrap();
+    /// Starts one on a directory of the caller's, with more arguments.
+    pub(crate) fn start_at(dir: &Path, executor: &'static str, more: &[&str]) -> Self {
+        Self::start_in(dir.to_owned(), executor, &Arc::new(tempfile::tempdir().unwrap()), more)
+    }
+
+    fn start_in(dir: PathBuf, executor: &'static str, home: &Arc<tempfile::TempDir>, more: &[&str]) -> Self {
+        let mut command = dev(&dir, &["--listen", "127.0.0.1:0", "--executor", executor]);
+        let mut child = command.args(more).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (mut errors, kept) = (child.stderr.take().unwrap(), Arc::clone(&log));
         thread::spawn(move || {
@@ -83,7 +89,7 @@ impl Service {
     pub(crate) fn again(mut self) -> Self {
         assert!(self.child.try_wait().unwrap().is_some(), "end it first");
         let home = Arc::clone(&self.home);
-        let again = Self::start_in(self.dir.clone(), self.executor, &home);
+        let again = Self::start_in(self.dir.clone(), self.executor, &home, &[]);
         self.url.clear();
         again
     }
@@ -157,9 +163,9 @@ impl Drop for Service {
             return;
         }
         if !matches!(self.child.try_wait(), Ok(None)) {
-            if self.executor != "none" && self.dir.join("units").is_dir() {
+            if self.dir.join("units").is_dir() {
                 // Bots outlive their service; they must not outlive their test.
-                drop(Self::start_in(self.dir.clone(), self.executor, &self.home));
+                drop(Self::start_in(self.dir.clone(), self.executor, &self.home, &[]));
             }
             return;
         }

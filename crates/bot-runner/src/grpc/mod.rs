@@ -19,3 +19,6 @@ pub use service::{BotRunnerService, ServiceInfo};
 /// Largest request message, in bytes: a configuration of the largest size, escaped, with room to spare. Larger ones are cut
 /// off before they are held in memory.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use the0_model::{BotEventKind, BotId, BotPhase};
 use the0_proto::bot::v1 as pb;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{convert, status::of_command};
 use crate::{BotCommands, BotView, CommandError, Notice, commands::PAGE_MAX};
@@ -66,6 +66,12 @@ impl Watcher {
                         self.last = missed.back().map(|(at, _)| *at).or(self.last);
                         self.ready = missed;
                     }
+                    // Its deletion was among what was lost. When that was is not known any more.
+                    Err(status) if status.code() == Code::NotFound => {
+                        self.over = true;
+                        let (bot_id, kind) = (self.name(), pb::EventKind::Deleted.into());
+                        return Some(Ok(pb::BotEvent { bot_id, kind, ..pb::BotEvent::default() }));
+                    }
                     Err(status) => {
                         self.over = true;
                         return Some(Err(status));
@@ -74,6 +80,10 @@ impl Watcher {
                 Err(RecvError::Closed) => return None,
             }
         }
+    }
+
+    fn name(&self) -> String {
+        self.bot.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     fn take(&mut self, notice: &Notice) {
