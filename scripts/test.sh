@@ -7,9 +7,11 @@ set -euo pipefail
 cd "$REPO_DIR"
 
 # A test that needs Docker or the sandbox fails without it; unset, it would be skipped with a line saying so.
-export THE0_TEST_DOCKER=required THE0_TEST_SANDBOX=required
+export THE0_TEST_DOCKER=required THE0_TEST_SANDBOX=required THE0_TEST_GRPC_CLIENT=required THE0_TEST_NODE=required
 # Snapshots are compared, never written.
 export INSTA_UPDATE=no
+# What is built here is built once: incremental files would only cost time and space.
+export CARGO_INCREMENTAL=0
 
 SUMMARY=()
 FAILED=()
@@ -38,6 +40,12 @@ grouped() {
     wait "$CHILD" || status=$?
     CHILD=''
     return "$status"
+}
+
+# A stock gRPC client for the test that drives the service from outside.
+setup_client() {
+    THE0_GRPC_PYTHON="$(scripts/setup-grpc-client.sh)" || return 1
+    export THE0_GRPC_PYTHON
 }
 
 managed_containers() {
@@ -91,6 +99,7 @@ main() {
     stage sandbox scripts/setup-sandbox.sh || exit 1
     stage docker scripts/setup-docker.sh || exit 1
     stage images scripts/setup-images.sh || exit 1
+    stage client setup_client || exit 1
 
     stage format grouped cargo fmt --all --check || true
     stage lint grouped cargo clippy --workspace --all-targets --all-features -- -D warnings || true

@@ -224,10 +224,12 @@ fn header(bundle: &[u8]) -> pb::DeployHeader {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a stream of messages also holds errors")]
 fn head(header: pb::DeployHeader) -> Message {
     Ok(DeployBotRequest { part: Some(Part::Header(header)) })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a stream of messages also holds errors")]
 fn chunk(bytes: &[u8]) -> Message {
     Ok(DeployBotRequest { part: Some(Part::Chunk(bytes.to_vec())) })
 }
