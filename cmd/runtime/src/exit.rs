@@ -123,6 +123,13 @@ impl From<Status> for Failure {
             | Code::DataLoss
             | Code::Unauthenticated => Exit::Failed,
         };
+        // A connection that broke says so in the words of four libraries.
+        if std::error::Error::source(&status).is_some() {
+            return Self::new(
+                Exit::Unavailable,
+                "the connection to the runtime broke off; is it still running?",
+            );
+        }
         let mut failure = Self::new(exit, status.message());
         let faults = status.get_details_bad_request().map(|details| details.field_violations);
         for fault in faults.unwrap_or_default() {

@@ -142,6 +142,15 @@ pub(crate) fn resolve(given: Vec<Given>, home: &Path, faults: &mut Vec<Fault>) -
         min_free_bytes: 64 << 20,
         sources: BTreeMap::new(),
     };
+    let needs_home = !home.is_absolute() && !given.iter().any(|one| one.key == "data_dir");
+    if needs_home {
+        let reason = "there is no home directory to put it in; give --data-dir".to_owned();
+        faults.push(Fault {
+            key: "data_dir".to_owned(),
+            source: Source::Environment("HOME".to_owned()),
+            reason,
+        });
+    }
     for Given { key, text, source } in given {
         match settings.set(&key, &text) {
             Ok(known) => {

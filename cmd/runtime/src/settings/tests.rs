@@ -68,6 +68,14 @@ fn every_fault_of_every_source_is_reported_with_its_key_and_place() {
 }
 
 #[test]
+fn without_a_home_the_data_directory_must_be_given() {
+    let nobody = BTreeMap::new();
+    assert!(format!("{:?}", load(&DevArgs::default(), &nobody).unwrap_err()).contains("give --data-dir"));
+    let given = DevArgs { data_dir: Some("/d".into()), ..DevArgs::default() };
+    assert_eq!(load(&given, &nobody).unwrap().data_dir, PathBuf::from("/d"));
+}
+
+#[test]
 fn a_file_that_is_not_there_or_no_yaml_is_named() {
     let missing = DevArgs { config: Some("/nowhere/dev.yaml".into()), ..DevArgs::default() };
     assert!(format!("{:?}", load(&missing, &environment_of(&[])).unwrap_err()).contains("/nowhere/dev.yaml"));

@@ -59,9 +59,10 @@ fn a_bot_lives(executor: &'static str) {
     assert!(back["last_exit"]["summary"].as_str().unwrap().contains("SIGKILL"), "{back}");
     assert!(service.run(&["bots", "why", "life"]).contains("SIGKILL"));
 
-    // The service is killed and comes back: the bot does not notice.
+    // The service is killed and comes back: the bot does not notice; who follows is told that it is cut off.
     let before = service.running_after("life", killed);
     service.kill();
+    assert_eq!(follower.ended(), Some(5));
     let mut service = service.again();
     let after = service.running_after("life", 0);
     assert_eq!((&after["pid"], &after["attempt"]), (&before["pid"], &before["attempt"]));

@@ -77,6 +77,28 @@ fn bots_print_a_lot_without_holding_up_anyone() {
     }
 }
 
+#[test]
+fn agents_that_no_bot_runs_are_removed_at_start() {
+    for executor in executors() {
+        let bots = tempfile::tempdir().unwrap();
+        let dir = files::counter(bots.path(), "tools");
+        let mut service = Service::start(executor);
+        service.run(&["bots", "deploy", dir.to_str().unwrap(), "--wait"]);
+        service.kill();
+        // As after an upgrade: the bot runs the agent of before, and there is one from earlier still.
+        let tools = service.dir.join("tools");
+        let current = fs::read_dir(&tools).unwrap().next().unwrap().unwrap().path();
+        fs::rename(&current, tools.join("before")).unwrap();
+        fs::create_dir(tools.join("earlier")).unwrap();
+        fs::write(tools.join("earlier/runtime"), "old").unwrap();
+        let service = service.again();
+        service.running_after("tools", 0);
+        assert!(current.is_dir(), "the new agent is there");
+        assert!(tools.join("before").is_dir(), "an agent that runs was removed");
+        assert!(!tools.join("earlier").exists(), "an agent that nobody runs was kept");
+    }
+}
+
 /// Whether a process is there and not just waiting to be reaped.
 fn runs(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
