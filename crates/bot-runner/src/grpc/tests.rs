@@ -7,6 +7,7 @@ use the0_core::{Clock, DesiredState, Scope, SystemClock, Wake, fakes::FakeExecut
 use the0_model::{BotEvent, BotEventKind, BotId, BotStatus, Generation, UnitId};
 use the0_proto::bot::v1::{self as pb, DeployBotRequest, deploy_bot_request::Part};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use super::{
     deploy::{BUNDLE_BYTES_MAX, Bundles, CHUNK_BYTES_MAX},
@@ -22,29 +23,50 @@ async fn an_upload_that_breaks_off_or_lies_leaves_nothing() {
     let bundle = home.bundle("def main(bot_id, config): pass\n");
     let good = || header(&bundle);
     let half = &bundle[..bundle.len() / 2];
-    let cases: Vec<(&str, Vec<Message>, Code)> = vec![
-        ("nothing", vec![], Code::InvalidArgument),
-        ("no header", vec![chunk(&bundle)], Code::InvalidArgument),
-        ("two headers", vec![head(good()), head(good())], Code::InvalidArgument),
-        ("too little", vec![head(good()), chunk(half)], Code::InvalidArgument),
-        ("too much", vec![head(good()), chunk(&bundle), chunk(b"x")], Code::InvalidArgument),
-        ("other bytes", vec![head(good()), chunk(&vec![7; bundle.len()])], Code::InvalidArgument),
-        ("a large chunk", vec![head(good()), chunk(&vec![0; CHUNK_BYTES_MAX + 1])], Code::ResourceExhausted),
-        ("the client left", vec![head(good()), chunk(half), Err(Status::cancelled("gone"))], Code::Cancelled),
+    let cases: Vec<(&str, Vec<Message>, Code, &str)> = vec![
+        ("nothing", vec![], Code::InvalidArgument, "header"),
+        ("no header", vec![chunk(&bundle)], Code::InvalidArgument, "header"),
+        ("two headers", vec![head(good()), head(good())], Code::InvalidArgument, "header"),
+        ("too little", vec![head(good()), chunk(half)], Code::InvalidArgument, "bundle_bytes"),
+        ("too much", vec![head(good()), chunk(&bundle), chunk(b"x")], Code::InvalidArgument, "bundle_bytes"),
+        (
+            "other bytes",
+            vec![head(good()), chunk(&vec![7; bundle.len()])],
+            Code::InvalidArgument,
+            "bundle_digest",
+        ),
+        (
+            "a large chunk",
+            vec![head(good()), chunk(&vec![0; CHUNK_BYTES_MAX + 1])],
+            Code::ResourceExhausted,
+            "",
+        ),
+        (
+            "the client left",
+            vec![head(good()), chunk(half), Err(Status::cancelled("gone"))],
+            Code::Cancelled,
+            "",
+        ),
         (
             "a large bundle",
             vec![head(pb::DeployHeader { bundle_bytes: BUNDLE_BYTES_MAX + 1, ..good() })],
             Code::ResourceExhausted,
+            "",
         ),
         (
             "no runtime",
             vec![head(pb::DeployHeader { runtime: String::new(), ..good() }), chunk(&bundle)],
             Code::InvalidArgument,
+            "runtime",
         ),
     ];
-    for (name, messages, code) in cases {
+    for (name, messages, code, field) in cases {
         let refused = home.bundles.deploy(&home.commands, stream::iter(messages)).await.unwrap_err();
         assert_eq!(refused.code(), code, "{name}: {refused}");
+        let named = refused
+            .get_details_bad_request()
+            .map_or_else(String::new, |faults| faults.field_violations[0].field.clone());
+        assert_eq!(named, field, "{name}");
         assert_eq!(home.files(), Vec::<String>::new(), "{name} left something");
     }
     // A client that is cut off: the call is dropped where it stands.
