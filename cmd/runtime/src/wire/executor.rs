@@ -9,6 +9,7 @@ use the0_executor::{
     sandbox::{SandboxConfig, SandboxExecutor},
 };
 
+use super::pulls;
 use crate::{
     exit::{Exit, Failure},
     settings::{ExecutorChoice, Settings},
@@ -33,7 +34,7 @@ pub(super) async fn choose(
 ) -> Result<Chosen, Failure> {
     let unavailable = |text: String| Failure::new(Exit::Unavailable, text);
     match settings.executor {
-        ExecutorChoice::Docker => docker(settings, data_hash, provision)
+        ExecutorChoice::Docker => docker(settings, data_hash, provision, tasks)
             .await
             .map(|executor| Chosen { executor, why: "asked for".to_owned() })
             .map_err(|error| {
@@ -45,7 +46,7 @@ pub(super) async fn choose(
             .map(|executor| Chosen { executor, why: "asked for".to_owned() })
             .map_err(|error| unavailable(format!("--executor sandbox: {error}"))),
         ExecutorChoice::Auto => {
-            let refused = match docker(settings, data_hash, provision.clone()).await {
+            let refused = match docker(settings, data_hash, provision.clone(), tasks).await {
                 Ok(executor) => return Ok(Chosen { executor, why: "Docker answers".to_owned() }),
                 Err(error) => error,
             };
@@ -63,6 +64,7 @@ async fn docker(
     settings: &Settings,
     data_hash: &str,
     provision: Provision,
+    tasks: &Tasks,
 ) -> Result<Arc<dyn Executor>, String> {
     let config = DockerConfig {
         host: settings.docker_host.clone(),
@@ -70,7 +72,10 @@ async fn docker(
         ..DockerConfig::new(data_hash)
     };
     match DockerExecutor::connect(config, provision).await {
-        Ok(executor) => Ok(Arc::new(executor)),
+        Ok(executor) => {
+            pulls::tell(executor.pulling(), tasks);
+            Ok(Arc::new(executor))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -4,4 +4,5 @@ pub(crate) mod agent;
 mod code;
 pub(crate) mod dev;
 mod executor;
+mod pulls;
 mod serve;
