@@ -44,7 +44,7 @@ pub(crate) struct DevArgs {
     /// Image for a runtime, as python3.11=my/image:tag; may be repeated [env: THE0_IMAGES, comma-separated]
     #[arg(long = "image", value_name = "RUNTIME=IMAGE")]
     pub(crate) images: Vec<String>,
-    /// Longest time between two looks at everything, as 30s or 5m [env: THE0_RECONCILE_INTERVAL] [default: 30s]
+    /// Looks at everything this often, as 30s, even if nothing changed; or off [env: THE0_RECONCILE_INTERVAL] [default: off]
     #[arg(long, value_name = "TIME")]
     pub(crate) reconcile_interval: Option<String>,
     /// text or json [env: THE0_LOG_FORMAT] [default: text]

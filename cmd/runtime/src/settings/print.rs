@@ -1,6 +1,6 @@
 //! Pure: the resulting configuration, for people and for machines, with secrets masked.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -28,6 +28,10 @@ pub(crate) fn as_json(settings: &Settings) -> Value {
     Value::Object(pairs(settings).into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
+fn interval(interval: Option<Duration>) -> Value {
+    interval.map_or(json!("off"), |interval| json!(format!("{}ms", interval.as_millis())))
+}
+
 fn pairs(settings: &Settings) -> Vec<(&'static str, Value)> {
     let images: serde_json::Map<String, Value> =
         settings.images.iter().map(|(runtime, image)| (runtime.to_string(), json!(image))).collect();
@@ -44,7 +48,7 @@ fn pairs(settings: &Settings) -> Vec<(&'static str, Value)> {
         ),
         ("docker_host", settings.docker_host.as_deref().map_or(Value::Null, |url| json!(mask_url(url)))),
         ("images", Value::Object(images)),
-        ("reconcile_interval", json!(format!("{}ms", settings.reconcile_interval.as_millis()))),
+        ("reconcile_interval", interval(settings.reconcile_interval)),
         (
             "log_format",
             json!(match settings.log_format {

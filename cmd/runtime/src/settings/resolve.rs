@@ -25,8 +25,8 @@ pub(crate) struct Settings {
     pub(crate) docker_host: Option<String>,
     /// Images in place of the runtimes' own.
     pub(crate) images: BTreeMap<Runtime, String>,
-    /// Longest time between two looks at everything.
-    pub(crate) reconcile_interval: Duration,
+    /// Longest time between two looks at everything; `None`: only when something rings.
+    pub(crate) reconcile_interval: Option<Duration>,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
     /// What is logged.
@@ -135,7 +135,8 @@ pub(crate) fn resolve(given: Vec<Given>, home: &Path, faults: &mut Vec<Fault>) -
         executor: ExecutorChoice::Auto,
         docker_host: None,
         images: BTreeMap::new(),
-        reconcile_interval: Duration::from_secs(30),
+        // Every change here rings: the store is this process's own, and the executor says when a unit ends.
+        reconcile_interval: None,
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
         on_stop: OnStop::Keep,
@@ -199,11 +200,7 @@ impl Settings {
                 "images"
             }
             "reconcile_interval" => {
-                let interval = quantity::duration(text)?;
-                if interval < Duration::from_millis(100) || interval > Duration::from_hours(1) {
-                    return Err(format!("{text} is outside 100ms to 1h"));
-                }
-                self.reconcile_interval = interval;
+                self.reconcile_interval = if text == "off" { None } else { Some(interval(text)?) };
                 "reconcile_interval"
             }
             "log_format" => {
@@ -232,6 +229,14 @@ impl Settings {
             }
         })
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = quantity::duration(text).map_err(|why| format!("{why}, nor `off`"))?;
+    if interval < Duration::from_millis(100) || interval > Duration::from_hours(1) {
+        return Err(format!("{text} is outside 100ms to 1h"));
+    }
+    Ok(interval)
 }
 
 fn not_empty(text: &str) -> Result<&str, String> {

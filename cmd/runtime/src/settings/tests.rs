@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 fn environment_of(pairs: &[(&str, &str)]) -> BTreeMap<String, OsString> {
@@ -30,7 +32,7 @@ fn flags_go_over_environment_over_file_over_defaults() {
     ]);
     let settings = load(&args, &environment).unwrap();
     assert_eq!(settings.listen.port(), 3);
-    assert_eq!(settings.reconcile_interval.as_secs(), 7);
+    assert_eq!(settings.reconcile_interval, Some(Duration::from_secs(7)));
     assert_eq!(settings.log_format, LogFormat::Json);
     assert_eq!(settings.on_stop, OnStop::Keep);
     assert_eq!(settings.docker_host.as_deref(), Some("unix:///x"));

@@ -68,8 +68,7 @@ pub(crate) async fn run(
     let commands = BotCommands::new(&bots, Arc::clone(&executor), wake.clone());
     prune_code(&bots, &cache).await;
     let (scope, scope_seen) = watch::channel(Scope::All { generation });
-    let config =
-        ReconcilerConfig { resync: Some(settings.reconcile_interval), ..ReconcilerConfig::default() };
+    let config = ReconcilerConfig { resync: settings.reconcile_interval, ..ReconcilerConfig::default() };
     let me = WorkerId::new("dev").map_err(anyhow::Error::new)?;
     let desired: Arc<dyn DesiredState> = bots;
     let reconciler =
@@ -139,7 +138,10 @@ async fn stop_all(executor: &dyn Executor) {
 async fn prune_code(bots: &Bots, cache: &Arc<CodeCache>) {
     let everything = Scope::All { generation: Generation { term: 0, step: 0 } };
     let Ok(enabled) = bots.store().enabled(&everything).await else { return };
-    let keep = enabled.into_iter().filter_map(|bot| bot.runtime.code_digest).collect();
+    // Which tree a bot without a digest runs from is not known here, so nothing is taken away.
+    let Some(keep) = enabled.into_iter().map(|bot| bot.runtime.code_digest).collect::<Option<_>>() else {
+        return;
+    };
     let cache = Arc::clone(cache);
     let pruned = tokio::task::spawn_blocking(move || cache.prune(&keep, CODE_CACHE_BYTES)).await;
     if let Ok(Err(error)) = pruned {

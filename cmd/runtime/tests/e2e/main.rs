@@ -7,6 +7,7 @@
 
 mod bad_bundles;
 mod bad_input;
+mod chaos;
 mod files;
 mod life;
 mod rig;
