@@ -142,7 +142,8 @@ fn crash_at_start(dir: &Path, executor: &str, after_ms: u64) {
 
 /// Sources of the bots, under names no other test uses.
 struct Bots {
-    dir: tempfile::TempDir,
+    /// Removed with this.
+    _dir: tempfile::TempDir,
     prefix: String,
     sources: Vec<(String, PathBuf)>,
 }
@@ -156,7 +157,7 @@ impl Bots {
             (format!("{prefix}-{name}"), files::bot(dir.path(), name, WITNESS, more))
         };
         let sources = [STEADY].into_iter().chain(RESTLESS).map(write).collect();
-        Self { dir, prefix, sources }
+        Self { _dir: dir, prefix, sources }
     }
 
     fn id(&self, name: &str) -> String {
