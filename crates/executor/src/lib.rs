@@ -17,6 +17,7 @@ pub mod labels;
 pub mod launch;
 pub mod locks;
 pub mod provision;
+mod remove;
 pub mod sandbox;
 pub mod units;
 

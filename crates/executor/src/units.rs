@@ -17,6 +17,8 @@ use the0_model::{
     agent::{AgentStatus, file},
 };
 
+use crate::remove::remove_tree;
+
 /// Most bytes read of a JSON file a unit may have written.
 pub const JSON_MAX: u64 = 4 * 1024 * 1024;
 
@@ -183,21 +185,6 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
     let mut written = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     written.write_all(bytes)?;
     fs::rename(&draft, path)
-}
-
-/// Removes a folder with all that is in it, even what a bot of the same user has closed. Does nothing if it is absent.
-pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
-    match absent_is_fine(fs::remove_dir_all(folder)) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let mut closed = vec![folder.to_path_buf()];
-            while let Some(next) = closed.pop() {
-                make_dir(&next, 0o700)?;
-                closed.extend(names(&next)?.into_iter().map(|name| next.join(name)));
-            }
-            absent_is_fine(fs::remove_dir_all(folder))
-        }
-        other => other,
-    }
 }
 
 /// Takes "there is no such file" for success.

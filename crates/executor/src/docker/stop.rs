@@ -40,8 +40,11 @@ impl DockerExecutor {
         }
         self.remove(&container).await?;
         self.forget(&container);
-        if let Err(error) = attempt.record_exit(&exit).and_then(|()| attempt.forget_input()) {
-            warn!(%unit, %error, "could not finish the records of an attempt");
+        // A bot can keep its end from being recorded, but not its keys on disk.
+        for finished in [attempt.record_exit(&exit), attempt.forget_input()] {
+            if let Err(error) = finished {
+                warn!(%unit, %error, "could not finish the records of an attempt");
+            }
         }
         Ok(Some(exit))
     }
