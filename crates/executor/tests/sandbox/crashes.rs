@@ -160,3 +160,18 @@ fn assert_nothing_left(setting: &Setting, slug: &str) {
     assert_eq!(setting.rig.groups(slug), Vec::<String>::new(), "no control group");
     assert_eq!(processes(&setting.unit(slug)), Vec::<String>::new(), "no process");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_whose_end_cannot_be_recorded_is_stopped_all_the_same() {
+    let Some((setting, executor)) = Setting::new().await else { return };
+    let spec = setting.spec("stubborn");
+    executor.start(&spec, &owner()).await.unwrap();
+    // What a bot can do that runs as the agent's own user.
+    let exit = setting.unit("bot-stubborn").join("attempts/000001/attempt/exit.json");
+    fs::create_dir_all(exit.join("in the way")).unwrap();
+    fs::create_dir_all(exit.with_extension("new").join("in the way")).unwrap();
+    executor.stop(&spec.id, Duration::from_millis(GRACE_MS)).await.unwrap().unwrap();
+    assert_eq!(executor.list(SERVICE).await.unwrap(), []);
+    executor.purge(&spec.id).await.unwrap();
+    assert!(!setting.unit("bot-stubborn").exists());
+}
