@@ -151,7 +151,7 @@ impl Drop for Bench {
 fn plain() -> Duration {
     let begun = Instant::now();
     let mut bwrap = Command::new(BWRAP)
-        .args(["--unshare-all", "--ro-bind", "/", "/", PYTHON, "-c", "print('up')"])
+        .args(["--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", PYTHON, "-c", "print('up')"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -28,8 +28,10 @@ pub(super) struct SystemView {
 pub(super) struct Sandbox<'a> {
     /// The machine, as units see it.
     pub(super) view: &'a SystemView,
-    /// Made user and group files, one entry each.
-    pub(super) accounts: &'a Path,
+    /// What it sees as `/etc`.
+    pub(super) etc: &'a Path,
+    /// Folders of the machine's `/etc` that go over it.
+    pub(super) etc_bound: &'a [PathBuf],
     /// Whether bubblewrap runs as root, so that it needs no user namespace.
     pub(super) root: bool,
     /// What the unit may reach.
@@ -66,13 +68,9 @@ pub(super) fn arguments(sandbox: &Sandbox<'_>) -> Vec<String> {
     for (name, target) in &sandbox.view.links {
         line.add(&["--symlink", &text(target), &format!("/{name}")]);
     }
-    for path in &sandbox.view.etc {
-        // A folder bubblewrap makes by itself can be entered by root only.
-        line.parents(path);
+    line.bind("--ro-bind", sandbox.etc, Path::new("/etc"));
+    for path in sandbox.etc_bound {
         line.bind("--ro-bind-try", path, path);
-    }
-    for name in ["passwd", "group"] {
-        line.bind("--ro-bind", &sandbox.accounts.join(name), &Path::new("/etc").join(name));
     }
     line.add(&["--proc", "/proc", "--dev", "/dev"]);
     line.tmpfs("/dev/shm", SHM_BYTES.min(sandbox.limits.memory_bytes));
@@ -149,7 +147,7 @@ mod tests {
         let view = SystemView {
             links: vec![("bin".into(), "usr/bin".into()), ("lib64".into(), "usr/lib64".into())],
             folders: vec!["/usr".into()],
-            etc: vec!["/etc/ssl/certs".into(), "/etc/resolv.conf".into()],
+            etc: vec![],
         };
         let parts = Parts {
             tools: "/d/tools/x".into(),
@@ -163,7 +161,8 @@ mod tests {
         let counters = [(PathBuf::from("/sys/fs/cgroup/memory/the0/x"), "/sys/fs/cgroup/memory".to_owned())];
         let sandbox = Sandbox {
             view: &view,
-            accounts: Path::new("/d/units/.accounts"),
+            etc: Path::new("/d/units/.etc"),
+            etc_bound: &["/etc/ssl/certs".into()],
             root,
             network,
             limits: &Limits::default(),

@@ -10,6 +10,7 @@
 mod argv;
 mod capabilities;
 mod cgroup;
+mod etc;
 mod interpreters;
 mod launcher;
 mod observe;
@@ -39,13 +40,13 @@ use the0_core::{
 use the0_model::{Exit, Network, UnitId, UnitSpec};
 use tokio::sync::watch;
 
-use self::{argv::SystemView, capabilities::Machine, cgroup::Cgroups, interpreters::Interpreters};
+use self::{argv::SystemView, capabilities::Machine, cgroup::Cgroups, etc::Etc, interpreters::Interpreters};
 pub use self::{
     launcher::{LaunchError, launch},
     probe::SandboxError,
     seccomp::SeccompError,
 };
-use crate::{journal, locks::UnitLocks, provision::Provision, units::write_atomically};
+use crate::{journal, locks::UnitLocks, provision::Provision};
 
 /// How units are run in sandboxes.
 #[derive(Debug, Clone)]
@@ -74,7 +75,7 @@ struct Inner {
     config: SandboxConfig,
     root: bool,
     view: SystemView,
-    accounts: PathBuf,
+    etc: Etc,
     interpreters: Interpreters,
     cgroups: Cgroups,
     description: Description,
@@ -99,7 +100,6 @@ impl SandboxExecutor {
     pub async fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let root = nix::unistd::geteuid().is_root();
         let units = config.provision.units().path().to_path_buf();
-        let accounts = units.join(".accounts");
         for path in [&units, config.provision.tools()] {
             if path.to_str().is_none() {
                 return Err(SandboxError::Folder {
@@ -108,8 +108,9 @@ impl SandboxExecutor {
                 });
             }
         }
-        make_accounts(&accounts, &config)
-            .map_err(|error| SandboxError::Folder { path: accounts.clone(), reason: error.to_string() })?;
+        let view = probe::view();
+        let etc = make_etc(&units, &view, &config)
+            .map_err(|error| SandboxError::Folder { path: units.clone(), reason: error.to_string() })?;
         seccomp::programs()?;
         let (version, interpreters) =
             tokio::join!(probe::bubblewrap(&config.bwrap, root), interpreters::find(&config.search_path));
@@ -133,12 +134,11 @@ impl SandboxExecutor {
             version: version?,
             protections: capabilities::protections(&machine),
         };
-        let view = probe::view();
         let executor = Self(Arc::new(Inner {
             config,
             root,
             view,
-            accounts,
+            etc,
             interpreters,
             cgroups,
             description,
@@ -218,12 +218,9 @@ impl Executor for SandboxExecutor {
     }
 }
 
-fn make_accounts(folder: &Path, config: &SandboxConfig) -> std::io::Result<()> {
-    crate::units::make_dir(folder, 0o755)?;
-    for (name, text) in argv::accounts(config.provision.run_as()) {
-        write_atomically(&folder.join(name), text.as_bytes(), 0o644)?;
-    }
-    Ok(())
+fn make_etc(units: &Path, view: &SystemView, config: &SandboxConfig) -> std::io::Result<Etc> {
+    let accounts = argv::accounts(config.provision.run_as());
+    Etc::make(units.join(".etc"), Path::new("/etc"), &view.etc, &accounts)
 }
 
 async fn blocking<T: Send + 'static>(

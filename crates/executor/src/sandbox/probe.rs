@@ -103,14 +103,11 @@ pub(super) fn view() -> SystemView {
     }
     let wanted = [
         "alternatives",
-        "ca-certificates",
         "crypto-policies",
         "gai.conf",
         "host.conf",
         "hosts",
         "ld.so.cache",
-        "ld.so.conf",
-        "ld.so.conf.d",
         "localtime",
         "mime.types",
         "nsswitch.conf",

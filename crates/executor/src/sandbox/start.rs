@@ -125,11 +125,13 @@ impl SandboxExecutor {
         group.create(&spec.limits)?;
         let launch = LaunchDir::of(&prepared.dir);
         make_dir(launch.path(), 0o700)?;
+        self.0.etc.refresh();
         let order = Order {
             bwrap: self.0.config.bwrap.clone(),
             arguments: argv::arguments(&Sandbox {
                 view: &self.0.view,
-                accounts: &self.0.accounts,
+                etc: self.0.etc.folder(),
+                etc_bound: self.0.etc.bound(),
                 root: self.0.root,
                 network: spec.network,
                 limits: &spec.limits,
@@ -171,6 +173,8 @@ impl SandboxExecutor {
             }
         })
         .await;
+        // The kernel takes some 15 ms to end a watch, and we need not wait for it.
+        drop(tokio::task::spawn_blocking(move || drop(news)));
         let action = "start the sandbox";
         match waited {
             Ok(None) => Ok(()),
