@@ -14,6 +14,9 @@ pub const ENV_COUNT_MAX: usize = 256;
 pub const ENV_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of a configuration. `serde_json` itself stops at 128.
 pub const CONFIG_DEPTH_MAX: usize = 100;
+/// What stands for a hidden value of a configuration that is shown. Never a value itself: someone who edits what was shown
+/// and sends it back would replace keys by it.
+pub const MASK: &str = "***";
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +66,34 @@ pub fn config(field: &str, text: &str) -> Result<Map<String, Value>, FieldFault>
                     format_args!("is nested deeper than {CONFIG_DEPTH_MAX} levels"),
                 ));
             }
+            if let Some(name) = masked(&map) {
+                return Err(FieldFault::new(
+                    field,
+                    format_args!(
+                        "has {MASK:?} below {name:?}, which only stands for a hidden text; give the text itself, leave \
+                         the key out of a merge, or start from `config get --show-secrets`"
+                    ),
+                ));
+            }
             Ok(map)
         }
         Ok(other) => Err(FieldFault::new(field, format_args!("is {}; give a JSON object", kind(&other)))),
         // The message of the parser tells the place but quotes nothing, so no key of the user leaks into it.
         Err(error) => Err(FieldFault::new(field, format_args!("is not valid JSON: {error}"))),
     }
+}
+
+/// The first key whose value is, or has in it, what stands for a hidden one.
+fn masked(map: &Map<String, Value>) -> Option<&str> {
+    fn is_masked(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text == MASK,
+            Value::Array(items) => items.iter().any(is_masked),
+            Value::Object(map) => map.values().any(is_masked),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    map.iter().find(|(_, value)| is_masked(value)).map(|(name, _)| name.as_str())
 }
 
 /// A runtime by name.

@@ -1,6 +1,6 @@
 //! Waits until a bot runs, by its events.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use the0_proto::bot::v1::{BotStatusResponse, GetBotStatusRequest, Phase, WatchEventsRequest};
 use tonic::Code;
@@ -10,6 +10,9 @@ use crate::{
     exit::{Exit, Failure},
     output,
 };
+
+/// How long a bot must have been seen running to count as one that runs: most mistakes show at once.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// Where a bot was before something was asked of it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,7 +40,7 @@ pub(super) async fn position(client: &mut Client, bot_id: &str) -> Result<Positi
     }
 }
 
-/// Waits until an attempt after `attempt` runs or has failed.
+/// Waits until an attempt after `attempt` runs, and goes on doing so for a moment, or has failed.
 pub(super) async fn until_running(
     mut client: Client,
     bot_id: &str,
@@ -69,20 +72,29 @@ async fn settled(client: &mut Client, bot_id: &str, attempt: u64) -> Result<BotS
     // Listening comes before looking, so that nothing can happen in between unseen.
     let watch = WatchEventsRequest { bot_id: bot_id.to_owned(), history: false };
     let mut events = answer(client.rpc.watch_events(watch).await)?;
+    let mut running: Option<(u64, Instant)> = None;
     loop {
         let status =
             answer(client.rpc.get_bot_status(GetBotStatusRequest { bot_id: bot_id.to_owned() }).await)?;
+        running = running.filter(|(since, _)| *since == status.attempt);
         let final_phase = match status.phase() {
-            Phase::Running | Phase::BackingOff => status.attempt > attempt,
+            Phase::Running if status.attempt > attempt => {
+                let (_, since) = running.get_or_insert((status.attempt, Instant::now()));
+                since.elapsed() >= STEADY
+            }
+            Phase::Running => false,
+            // Pending after an attempt: it has ended without an error, and waits to be started again.
+            Phase::BackingOff | Phase::Pending => status.attempt > attempt,
             Phase::Refused => true,
             Phase::Stopped => !status.enabled || status.attempt > attempt,
-            Phase::Unspecified | Phase::Pending | Phase::Starting | Phase::Stopping => false,
+            Phase::Unspecified | Phase::Starting | Phase::Stopping => false,
         };
         if final_phase {
             return Ok(status);
         }
         // A second look after a second in any case: phases change without an event too.
-        let next = tokio::time::timeout(Duration::from_secs(1), events.message()).await;
+        let look = running.map_or(STEADY, |(_, since)| STEADY.saturating_sub(since.elapsed()));
+        let next = tokio::time::timeout(look, events.message()).await;
         if let Ok(Ok(None)) = next {
             return Err(Failure::new(Exit::Unavailable, "the service is shutting down"));
         }

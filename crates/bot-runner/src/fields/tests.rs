@@ -57,3 +57,10 @@ fn names_images_digests_and_networks_are_checked() {
     assert!(network("n", "host").is_err() && network("n", "none").is_ok());
     assert!(stop_grace_ms("s", 3_600_001).is_err() && stop_grace_ms("s", 0).is_ok());
 }
+
+#[test]
+fn what_was_shown_masked_does_not_come_back_as_keys() {
+    let fault = config("config_json", r#"{"n": 1, "exchange": {"keys": ["***"]}}"#).unwrap_err();
+    assert!(fault.problem.contains("exchange") && fault.problem.contains("--show-secrets"), "{fault}");
+    assert!(config("config_json", r#"{"note": "rated ***"}"#).is_ok(), "stars within a text are text");
+}

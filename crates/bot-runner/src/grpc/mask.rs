@@ -5,8 +5,7 @@
 
 use serde_json::{Map, Value};
 
-/// What stands for a hidden value.
-pub(super) const MASK: &str = "***";
+use crate::fields::MASK;
 
 /// Parts of names that speak of a secret. Compared without case, `_` and `-`.
 const SECRET_NAMES: [&str; 12] = [
