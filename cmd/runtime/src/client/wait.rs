@@ -82,12 +82,11 @@ async fn settled(client: &mut Client, bot_id: &str, attempt: u64) -> Result<BotS
                 let (_, since) = running.get_or_insert((status.attempt, Instant::now()));
                 since.elapsed() >= STEADY
             }
-            Phase::Running => false,
             // Pending after an attempt: it has ended without an error, and waits to be started again.
             Phase::BackingOff | Phase::Pending => status.attempt > attempt,
             Phase::Refused => true,
             Phase::Stopped => !status.enabled || status.attempt > attempt,
-            Phase::Unspecified | Phase::Starting | Phase::Stopping => false,
+            Phase::Running | Phase::Unspecified | Phase::Starting | Phase::Stopping => false,
         };
         if final_phase {
             return Ok(status);

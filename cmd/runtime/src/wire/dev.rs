@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{code::CachedSource, executor, serve};
+use super::{code::CachedSource, executor, gate::Gate, serve};
 use crate::{
     dev::{data_dir::DataDir, summary, tools},
     exit::{Exit, Failure},
@@ -83,6 +83,8 @@ pub(crate) async fn run(
         started_at,
     };
     summary::print(&info, data, &listener, &executor.describe(), &chosen.why);
+    let gate = Gate::new(RunAs::for_service().uid)
+        .map_err(|error| Failure::failed(format!("/proc cannot be read: {error}")))?;
     let service = BotRunnerService::new(
         commands,
         Arc::clone(&executor),
@@ -92,7 +94,7 @@ pub(crate) async fn run(
         reconciler.status(),
         draining.clone(),
     );
-    tasks.spawn("api", OnError::Shutdown, serve::serve(listener, service, draining.clone()));
+    tasks.spawn("api", OnError::Shutdown, serve::serve(listener, gate, service, draining.clone()));
     let reconciling = tasks.cancelled();
     tasks.spawn("reconciler", OnError::Shutdown, reconciler.run(reconciling.clone()));
 

@@ -4,5 +4,6 @@ pub(crate) mod agent;
 mod code;
 pub(crate) mod dev;
 mod executor;
+mod gate;
 mod pulls;
 mod serve;

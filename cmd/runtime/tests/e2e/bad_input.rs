@@ -284,7 +284,12 @@ fn a_bot_that_is_not_there_is_not_found_and_a_taken_id_is_a_conflict() {
 #[test]
 fn waiting_for_a_bot_that_ends_at_once_does_not_call_it_running() {
     let bots = tempfile::tempdir().unwrap();
-    let fails = files::bot(bots.path(), "fails", "import time\ndef main(i, c):\n    time.sleep(0.3)\n    no_such\n", "");
+    let fails = files::bot(
+        bots.path(),
+        "fails",
+        "import time\ndef main(i, c):\n    time.sleep(0.3)\n    no_such\n",
+        "",
+    );
     let ends = files::bot(bots.path(), "ends", "def main(i, c):\n    pass\n", "");
     let service = Service::start(executors().first().expect("an executor"));
     for (dir, says) in [(&fails, "NameError"), (&ends, "completed")] {

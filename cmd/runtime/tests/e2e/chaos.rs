@@ -26,7 +26,7 @@ const STEADY: &str = "steady";
 /// Bots that are changed all the time.
 const RESTLESS: [&str; 3] = ["a", "b", "c"];
 /// Longest wait for bots to be back: what was killed while it started counts as failed, so backoff comes on top.
-const BACK: Duration = Duration::from_secs(60);
+const BACK: Duration = Duration::from_mins(1);
 
 /// Holds a lock as long as it lives and says so in lines: `start`, `beat`, `end`, or `twice` if another has the lock.
 /// A name of its own tells its lines from others', whatever their attempts and process ids are called.
@@ -225,7 +225,7 @@ fn leftovers(data: &Path, prefix: &str, executor: &str) -> Vec<String> {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.contains(&format!("units/bot-{prefix}")) {
-            found.push(format!("process {:?}: {line}", process.file_name()));
+            found.push(format!("process {}: {line}", process.file_name().display()));
         }
     }
     let groups =

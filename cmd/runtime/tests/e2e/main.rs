@@ -9,6 +9,7 @@ mod bad_bundles;
 mod bad_input;
 mod chaos;
 mod files;
+mod hostile;
 mod life;
 mod rig;
 mod service;
