@@ -1,12 +1,13 @@
 //! Writing what the agent has to say: `status.json` while the bot runs, `exit.json` when it has ended.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, OFlags};
 use serde::Serialize;
 use the0_model::{
     Exit,
@@ -48,7 +49,10 @@ pub(crate) fn exit(paths: &AgentPaths, exit: &Exit) -> io::Result<()> {
 /// A reader sees the whole file or none.
 fn replace(path: &Path, value: &impl Serialize, sync: bool) -> io::Result<()> {
     let beside = beside(path);
-    let mut file = File::create(&beside)?;
+    // Not waited for: where the bot is the agent's user, it can have put a pipe there that nobody reads.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let mut file = options.open(&beside)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     if sync {
         file.sync_all()?;

@@ -6,10 +6,12 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use the0_model::{LogStream, agent::file};
 
 /// Bytes gathered before they are written, at most.
@@ -161,7 +163,9 @@ impl LogFiles {
     }
 
     fn reopen(&mut self) {
-        match OpenOptions::new().create(true).append(true).open(&self.current) {
+        // A pipe the bot may have put there is an error, not something to wait at.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        match OpenOptions::new().create(true).append(true).custom_flags(flags).open(&self.current) {
             Ok(file) => self.file = Some(file),
             Err(error) => self.why = Some(error),
         }

@@ -14,7 +14,10 @@ pub struct Wrapper {
 /// Loads a Python bot.
 pub const PYTHON: Wrapper =
     Wrapper { file: "python_bot.py", text: include_str!("../wrappers/python_bot.py") };
+/// What the loader of Python bots needs only when one ends.
+pub const PYTHON_ENDS: Wrapper =
+    Wrapper { file: "python_ends.py", text: include_str!("../wrappers/python_ends.py") };
 /// Loads a Node bot, ESM or CommonJS.
 pub const NODE: Wrapper = Wrapper { file: "node_bot.mjs", text: include_str!("../wrappers/node_bot.mjs") };
 /// All of them.
-pub const ALL: [Wrapper; 2] = [PYTHON, NODE];
+pub const ALL: [Wrapper; 3] = [PYTHON, PYTHON_ENDS, NODE];

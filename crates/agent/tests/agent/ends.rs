@@ -231,3 +231,11 @@ fn output_that_no_disk_takes_does_not_stop_the_bot() {
     assert_eq!((done.exit.cause, done.code), (Cause::Completed, Some(0)));
     assert_eq!(done.exit.last_lines.last().unwrap(), "the end");
 }
+
+#[test]
+fn a_pipe_in_place_of_its_records_does_not_hold_up_the_agent() {
+    let rig = Rig::native(
+        "cd \"$(dirname \"$BOT_CONFIG_FILE\")/../attempt\" && rm exit.json.tmp output.log && mkfifo exit.json.tmp output.log",
+    );
+    assert_eq!(rig.start().code(), Some(AGENT_FAULT));
+}
