@@ -20,8 +20,12 @@ use crate::{
 
 fn main() -> ExitCode {
     // Nothing may be set up before this point: the agent is started with every bot, and its start time counts.
-    match Cli::try_parse() {
-        Ok(cli) => run(cli.command).unwrap_or_else(Failure::show).into(),
+    let parsed = match wire::agent::plainly_called() {
+        Some(command) => Ok(command),
+        None => Cli::try_parse().map(|cli| cli.command),
+    };
+    match parsed {
+        Ok(command) => run(command).unwrap_or_else(Failure::show).into(),
         Err(error) => {
             let _ = error.print();
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
