@@ -70,7 +70,7 @@ fn chaos(executor: &'static str) {
     let seed = number("THE0_TEST_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("chaos on {executor} with THE0_TEST_CHAOS_SEED={seed}");
     let mut dice = Dice(seed);
-    let bots = Bots::write(seed);
+    let bots = Bots::write(executor, seed);
     let mut service = Service::start(executor);
     for bot in bots.all() {
         service.run(&["bots", "deploy", bots.source(&bot), "--id", &bot, "--wait"]);
@@ -149,9 +149,9 @@ struct Bots {
 }
 
 impl Bots {
-    fn write(seed: u64) -> Self {
+    fn write(executor: &str, seed: u64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let prefix = format!("chaos-{}-{seed}", std::process::id());
+        let prefix = format!("chaos-{executor}-{}-{seed}", std::process::id());
         let write = |name: &str| {
             let more = "stop_grace_ms: 1000\n";
             (format!("{prefix}-{name}"), files::bot(dir.path(), name, WITNESS, more))
