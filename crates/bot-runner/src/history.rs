@@ -175,11 +175,11 @@ fn finished(status: &mut BotStatus, attempt: u64, exit: &Exit, at: &Circumstance
         note_digest(status, at);
     }
     status.attempt = attempt;
-    status.started_at = None;
+    // From the end and not from now: a bot that ended while nobody looked has waited already. But not from before its start,
+    // whatever the record says: clocks are set back, and a bot that is its agent's user can write the record itself.
+    let ended = status.started_at.take().map_or(exit.at, |started| exit.at.max(started)).min(at.now);
     status.last_exit = Some(exit.clone());
     status.reason = shortened(&exit.to_string());
-    // From the end and not from now: a bot that ended while nobody looked has waited already.
-    let ended = exit.at.min(at.now);
     if exit.cause.is_failure() {
         let (failures, wait) = at.backoff.next(status.failures, Duration::from_millis(exit.ran_ms));
         status.failures = failures;

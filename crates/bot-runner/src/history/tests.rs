@@ -24,6 +24,16 @@ fn a_killed_bot_is_tried_again_a_second_after_its_end_not_after_its_report() {
 }
 
 #[test]
+fn an_end_that_is_said_to_come_before_its_start_does_not_shorten_the_wait() {
+    let mut bot = Life::new();
+    bot.now = at(1_000);
+    bot.report(&Outcome::Starting);
+    bot.report(&Outcome::Started { attempt: 1 });
+    bot.report(&finished(1, exit(Cause::Failed, 5, 1)));
+    assert_eq!(bot.status.not_before, Some(at(1_001)));
+}
+
+#[test]
 fn crashes_and_failed_starts_count_alike_and_health_or_a_change_starts_over() {
     let mut bot = Life::new();
     bot.report(&refused("no such image"));
