@@ -69,7 +69,12 @@ pub(super) async fn run(mut client: Client, args: &DeployArgs, prepared: Prepare
         (false, true) => "is updated",
         (false, false) => "is unchanged: the same code and settings were there already",
     };
-    output::line(format!("{} {what}; see `runtime bots logs -f {}`", bot.id, bot.id))?;
+    let next = if bot.enabled {
+        format!("see `runtime bots logs -f {}`", bot.id)
+    } else {
+        format!("it is switched off, start it with `runtime bots start {}`", bot.id)
+    };
+    output::line(format!("{} {what}; {next}", bot.id))?;
     Ok(Exit::Ok)
 }
 

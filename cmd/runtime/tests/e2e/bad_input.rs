@@ -298,3 +298,14 @@ fn waiting_for_a_bot_that_ends_at_once_does_not_call_it_running() {
         assert!(ended.err.contains(says), "{ended:?}");
     }
 }
+
+#[test]
+fn deploying_a_bot_that_is_switched_off_says_that_it_does_not_run() {
+    let bots = tempfile::tempdir().unwrap();
+    let dir = files::counter(bots.path(), "off");
+    let service = Service::start(executors().first().expect("an executor"));
+    let deploy = ["bots", "deploy", dir.to_str().unwrap(), "--wait"];
+    service.run(&[&deploy[..], &["--disabled"]].concat());
+    let again = service.run(&[&deploy[..], &["--set", "step=2"]].concat());
+    assert!(again.contains("switched off") && again.contains("runtime bots start off"), "{again}");
+}
