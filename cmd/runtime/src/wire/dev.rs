@@ -60,7 +60,7 @@ pub(crate) async fn run(
     let source = Arc::new(CachedSource(Arc::clone(&cache)));
     let provision =
         Provision::new(UnitsDir::new(data.units()), source, installed.clone(), RunAs::for_service());
-    let chosen = executor::choose(settings, environment, &data.hash(), provision, &tasks).await?;
+    let chosen = executor::choose(settings, environment, data.id(), provision, &tasks).await?;
     let executor = Arc::clone(&chosen.executor);
     tools::prune(data, &installed, executor.as_ref()).await;
 

@@ -59,6 +59,25 @@ fn asked_to_stop_bots_it_stops_them_before_it_ends() {
 }
 
 #[test]
+fn bots_are_found_again_where_their_data_was_moved() {
+    for executor in executors() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = files::counter(home.path(), "moves");
+        let [one, two] = ["one", "two"].map(|name| home.path().join(name));
+        let mut service = Service::start_at(&one, executor, &[]);
+        service.run(&["bots", "deploy", dir.to_str().unwrap(), "--wait"]);
+        let before = service.status("moves");
+        service.end();
+        fs::rename(&one, &two).unwrap();
+        let service = Service::start_at(&two, executor, &[]);
+        let after = service.running_after("moves", 0);
+        assert_eq!((&after["pid"], &after["attempt"]), (&before["pid"], &before["attempt"]), "it runs twice");
+        service.run(&["bots", "rm", "--yes", "moves"]);
+        assert!(!runs(before["pid"].as_u64().unwrap()));
+    }
+}
+
+#[test]
 fn bots_print_a_lot_without_holding_up_anyone() {
     for executor in executors() {
         let bots = tempfile::tempdir().unwrap();
