@@ -22,6 +22,9 @@ use crate::remove::remove_tree;
 /// Most bytes read of a JSON file a unit may have written.
 pub const JSON_MAX: u64 = 4 * 1024 * 1024;
 
+/// Where the sandbox keeps what it knows of a unit, in the unit's folder.
+pub(crate) const SANDBOX_ENTRY: &str = "sandbox.json";
+
 /// The folder of all units.
 #[derive(Debug, Clone)]
 pub struct UnitsDir(PathBuf);
@@ -87,6 +90,16 @@ impl UnitDir {
     /// One attempt's folder, there or not.
     pub fn attempt(&self, number: u64) -> AttemptDir {
         AttemptDir(self.attempts_path().join(format!("{number:06}")))
+    }
+
+    /// Whether its newest attempt has been neither stopped nor collected: it may run.
+    pub fn may_run(&self) -> io::Result<bool> {
+        Ok(self.latest_attempt()?.is_some_and(|newest| self.attempt(newest).input().is_dir()))
+    }
+
+    /// Whether it is a sandbox's, and no container's.
+    pub fn is_sandboxed(&self) -> bool {
+        self.0.join(SANDBOX_ENTRY).exists()
     }
 
     /// Removes the folder with all that is in it. Does nothing if it is absent.

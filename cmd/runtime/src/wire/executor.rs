@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
 
-use the0_core::{Executor, SystemClock, Tasks};
+use the0_bot_runner::SERVICE;
+use the0_core::{Executor, Phase, SystemClock, Tasks};
 use the0_executor::{
     Provision,
     docker::{DockerConfig, DockerExecutor},
@@ -24,8 +25,50 @@ pub(super) struct Chosen {
     pub(super) why: String,
 }
 
-/// Opens the executor the settings ask for, or the better of those that work here.
+/// Opens the executor the settings ask for, or the better of those that work here; refuses one that would start bots a
+/// second time, because they run in the other.
 pub(super) async fn choose(
+    settings: &Settings,
+    environment: &BTreeMap<String, OsString>,
+    data_hash: &str,
+    provision: Provision,
+    tasks: &Tasks,
+) -> Result<Chosen, Failure> {
+    let units = provision.units().list()?;
+    let chosen = open(settings, environment, data_hash, provision.clone(), tasks).await?;
+    let is_sandbox = chosen.executor.describe().kind == "sandbox";
+    let mut others = 0;
+    for unit in units {
+        others += usize::from(unit.is_sandboxed() != is_sandbox && unit.may_run()?);
+    }
+    if others == 0 {
+        return Ok(chosen);
+    }
+    let (other, opened) = if is_sandbox {
+        ("docker", docker(settings, data_hash, provision, tasks).await)
+    } else {
+        ("sandbox", sandbox(environment, data_hash, provision, tasks).await)
+    };
+    let listed = match opened {
+        Ok(executor) => executor.list(SERVICE).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match listed {
+        Ok(units) if units.iter().all(|unit| matches!(unit.phase, Phase::Exited(_))) => Ok(chosen),
+        Ok(_) => Err(Failure::new(Exit::Conflict, format!("{others} bots run with --executor {other}"))
+            .and("another executor would start them a second time")
+            .and(format!("stop them with `runtime dev --executor {other} --on-stop stop`, then end it"))),
+        Err(error) => Err(Failure::new(
+            Exit::Unavailable,
+            format!(
+                "{others} bots were left running with --executor {other}, which cannot be asked: {error}"
+            ),
+        )
+        .and("another executor might start them a second time; make that one work first")),
+    }
+}
+
+async fn open(
     settings: &Settings,
     environment: &BTreeMap<String, OsString>,
     data_hash: &str,

@@ -78,6 +78,35 @@ fn bots_are_found_again_where_their_data_was_moved() {
 }
 
 #[test]
+fn bots_that_run_in_one_executor_are_not_started_in_the_other() {
+    let [one, two] = executors()[..] else { return };
+    for (first, second) in [(one, two), (two, one)] {
+        let bots = tempfile::tempdir().unwrap();
+        let dir = files::counter(bots.path(), "either");
+        let mut service = Service::start(first);
+        service.run(&["bots", "deploy", dir.to_str().unwrap(), "--wait"]);
+        let pid = service.status("either")["pid"].clone();
+        service.end();
+        let other = ["--listen", "127.0.0.1:0", "--executor", second];
+        let refused = run(&mut crate::rig::dev(&service.dir, &other));
+        assert_eq!(refused.code, 4, "{refused:?}");
+        assert!(refused.err.contains(&format!("1 bots run with --executor {first}")), "{refused:?}");
+        // Docker is away for a moment, and what it runs is not.
+        if first == "docker" {
+            let auto = ["--listen", "127.0.0.1:0", "--docker-host", "unix:///nonexistent.sock"];
+            let refused = run(&mut crate::rig::dev(&service.dir, &auto));
+            assert_eq!(refused.code, 5, "{refused:?}");
+        }
+        let mut service = service.again();
+        assert_eq!(service.running_after("either", 0)["pid"], pid, "it went on");
+        service.run(&["bots", "stop", "either"]);
+        service.end();
+        let other = Service::start_at(&service.dir, second, &[]);
+        other.run(&["bots", "start", "either", "--wait"]);
+    }
+}
+
+#[test]
 fn bots_print_a_lot_without_holding_up_anyone() {
     for executor in executors() {
         let bots = tempfile::tempdir().unwrap();

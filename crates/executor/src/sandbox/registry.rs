@@ -16,9 +16,7 @@ use super::{
     launcher::{INFO, LAUNCHER, ORDER},
     process::ProcessId,
 };
-use crate::units::{AttemptDir, UnitDir, absent_is_fine, read_json, write_atomically};
-
-const FILE: &str = "sandbox.json";
+use crate::units::{AttemptDir, SANDBOX_ENTRY as FILE, UnitDir, absent_is_fine, read_json, write_atomically};
 
 /// One unit that was started and not yet removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
