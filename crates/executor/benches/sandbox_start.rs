@@ -30,9 +30,7 @@ use the0_executor::{
     contract::{Folders, bundle, owner},
     sandbox::{SandboxConfig, SandboxExecutor},
 };
-use the0_model::{
-    BotId, CodeRef, Limits, Network, Runtime, Secret, UnitId, UnitKind, UnitSpec,
-};
+use the0_model::{BotId, CodeRef, Limits, Network, Runtime, Secret, UnitId, UnitKind, UnitSpec};
 
 use support::{Judge, median};
 
@@ -151,7 +149,19 @@ impl Drop for Bench {
 fn plain() -> Duration {
     let begun = Instant::now();
     let mut bwrap = Command::new(BWRAP)
-        .args(["--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", PYTHON, "-c", "print('up')"])
+        .args([
+            "--unshare-all",
+            "--ro-bind",
+            "/",
+            "/",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            PYTHON,
+            "-c",
+            "print('up')",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

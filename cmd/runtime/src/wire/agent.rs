@@ -13,7 +13,7 @@ pub(crate) fn plainly_called() -> Option<Command> {
     let mut words = std::env::args_os().skip(1);
     match (words.next()?.to_str()?, words.next(), words.next()) {
         ("execute", None, None) => Some(Command::Execute(the0_agent::ExecuteArgs::default())),
-        ("sandbox-launch", Some(file), None) if !file.to_string_lossy().starts_with('-') => {
+        ("sandbox-launch", Some(file), None) if file == "-" => {
             Some(Command::SandboxLaunch { file: file.into() })
         }
         _ => None,

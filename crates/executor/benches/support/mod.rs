@@ -30,7 +30,8 @@ impl Judge {
     pub(crate) fn from_args(rounds: usize) -> Self {
         let args: Vec<String> = std::env::args().collect();
         let has = |name: &str| args.iter().any(|arg| arg == name);
-        let given = args.iter().position(|arg| arg == "--rounds").and_then(|at| args.get(at + 1)?.parse().ok());
+        let given =
+            args.iter().position(|arg| arg == "--rounds").and_then(|at| args.get(at + 1)?.parse().ok());
         let rounds = given.unwrap_or(if has("--quick") { rounds.div_ceil(3) } else { rounds });
         Self { check: has("--check"), rounds, missed: false, noisy: false }
     }
@@ -70,7 +71,11 @@ impl Judge {
             }
         };
         let target = target.map_or(String::from("-"), |target| format!("<= {target} x"));
-        println!("| {name:<44} | {:>8.1} ms | {:>8.1} ms | {ratio:>6.3} x | {target:>9} | {verdict}", ms(ours), ms(base));
+        println!(
+            "| {name:<44} | {:>8.1} ms | {:>8.1} ms | {ratio:>6.3} x | {target:>9} | {verdict}",
+            ms(ours),
+            ms(base)
+        );
     }
 
     /// 0; with `--check` 1 after a miss and 2 if something could not be judged.

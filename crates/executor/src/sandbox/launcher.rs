@@ -6,11 +6,12 @@
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, AsRawFd},
-        unix::{fs::OpenOptionsExt, process::CommandExt},
+        unix::{ffi::OsStringExt, fs::OpenOptionsExt, process::CommandExt},
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -26,6 +27,8 @@ use serde::{Deserialize, Serialize};
 use super::{process::ProcessId, seccomp};
 use crate::units::{read_json, write_atomically};
 
+/// In place of the order's path: it comes on standard input. Nothing comes if the service ended before.
+pub(super) const TOLD: &str = "-";
 /// Name of the order, until it is taken.
 pub(super) const ORDER: &str = "order.json";
 /// Name of the order once a launcher acts on it.
@@ -74,11 +77,13 @@ pub enum LaunchError {
     },
 }
 
-/// Launches what the order at `path` says; on success this process becomes bubblewrap. For `runtime sandbox-launch`.
+/// Launches what the order at `path` says, or at the path that is read from standard input if it is `-`; on success this
+/// process becomes bubblewrap. For `runtime sandbox-launch`.
 ///
 /// # Errors
 /// [`LaunchError`]; it is written to a file beside the order as well, since nobody reads this process's output.
 pub fn launch(path: &Path) -> Result<Infallible, LaunchError> {
+    let path = &if path == Path::new(TOLD) { told()? } else { path.to_path_buf() };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let outcome = follow(path, folder);
     if let Err(error) = &outcome {
@@ -90,6 +95,13 @@ pub fn launch(path: &Path) -> Result<Infallible, LaunchError> {
             .and_then(|mut file| writeln!(file, "{error}{source}"));
     }
     outcome
+}
+
+fn told() -> Result<PathBuf, LaunchError> {
+    let mut path = Vec::new();
+    io::stdin().lock().read_to_end(&mut path).map_err(|error| step("read where the order is", error))?;
+    let path = PathBuf::from(OsString::from_vec(path));
+    if path.is_absolute() { Ok(path) } else { Err(LaunchError::NoOrder { path }) }
 }
 
 fn follow(path: &Path, folder: &Path) -> Result<Infallible, LaunchError> {

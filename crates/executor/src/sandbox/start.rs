@@ -7,6 +7,7 @@ use inotify::{EventStream, Inotify, WatchMask};
 use the0_core::{ExecutorError, OnError, Owner, executor::Started};
 use the0_model::{UnitSpec, agent::file};
 use tokio::{
+    io::AsyncWriteExt,
     process::{Child, Command},
     time::timeout,
 };
@@ -15,7 +16,7 @@ use super::{
     SandboxExecutor,
     argv::{self, Sandbox},
     blocking, failed,
-    launcher::{ERRORS, Order},
+    launcher::{self, ERRORS, Order},
     observe::is_alive,
     process::{ProcessId, boot},
     registry::{self, Entry, LaunchDir},
@@ -52,8 +53,10 @@ impl SandboxExecutor {
             }),
             leased: self.0.config.leased,
         };
+        // It gets ready beside the preparations, and does nothing before it is told where its order is.
+        let launcher = self.ready_launcher()?;
         let prepared = self.0.config.provision.prepare(spec, owner, options).await?;
-        match self.make(spec, owner, &prepared, needs).await {
+        match self.make(spec, owner, &prepared, needs, launcher).await {
             Ok(()) => Ok(Started { attempt: prepared.attempt, fresh: true }),
             Err(error) => {
                 self.clear_away(&spec.id, &prepared).await;
@@ -72,12 +75,25 @@ impl SandboxExecutor {
         }
     }
 
+    /// A launcher that waits for its order, and ends without one if it is dropped or this process ends.
+    fn ready_launcher(&self) -> Result<Child, ExecutorError> {
+        Command::new(self.0.config.provision.tools().join("runtime"))
+            .args(["sandbox-launch", launcher::TOLD])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| failed("start the launcher", &error))
+    }
+
     async fn make(
         &self,
         spec: &UnitSpec,
         owner: &Owner,
         prepared: &Prepared,
         needs: Vec<PathBuf>,
+        mut launcher: Child,
     ) -> Result<(), ExecutorError> {
         let mut entry = Entry {
             unit: spec.id.clone(),
@@ -96,15 +112,12 @@ impl SandboxExecutor {
         })
         .await?;
         let launch = LaunchDir::of(&prepared.dir);
-        let mut launcher = Command::new(prepared.tools.join("runtime"))
-            .arg("sandbox-launch")
-            .arg(launch.order())
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| failed("start the launcher", &error))?;
+        if let Some(mut told) = launcher.stdin.take() {
+            // Shorter than a pipe: it is taken at once. Closed by leaving it, which is the end of the path.
+            told.write_all(launch.order().as_os_str().as_encoded_bytes())
+                .await
+                .map_err(|error| failed("tell the launcher", &error))?;
+        }
         self.first_word(&mut launcher, news, prepared, &launch).await?;
         entry.agent = launch.agent();
         registry::write(&prepared.unit, &entry).map_err(|error| failed("record the unit", &error))?;

@@ -103,6 +103,19 @@ async fn a_start_that_never_came_to_its_launcher_never_was() {
     next.stop(&spec.id, Duration::from_millis(GRACE_MS)).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_launcher_that_is_told_nothing_ends() {
+    let home = tempfile::tempdir().unwrap();
+    Rig::new(home.path());
+    // As if the service were killed before there is an order: the pipe closes.
+    let mut launcher = tokio::process::Command::new(home.path().join("tools/runtime"));
+    launcher.args(["sandbox-launch", "-"]).stdin(std::process::Stdio::null());
+    let ended = tokio::time::timeout(Duration::from_secs(10), launcher.output()).await.unwrap().unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("no order"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_number_of_another_boot_is_not_believed() {
     let Some((setting, executor)) = Setting::new().await else { return };
