@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Most of the processor that others may use while we do nothing.
-const OTHERS_MAX: f64 = 0.25;
+/// Most of the processor that others may use while we do nothing, in percent.
+const OTHERS_MAX: u64 = 25;
 /// Watched at a time, to see what others use.
 const LOOK: Duration = Duration::from_secs(1);
 /// Longest wait for a quiet machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often a measurement in which it became noisy is repeated.
 const TRIES: usize = 3;
 
@@ -110,13 +110,13 @@ fn wait_for_quiet() -> bool {
     }
 }
 
-/// Which part of the processor is in use while this process does nothing.
-fn others() -> f64 {
+/// How much of the processor is in use while this process does nothing, in percent.
+fn others() -> u64 {
     let before = ticks();
     thread::sleep(LOOK);
     let after = ticks();
     let (all, idle) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
-    if all == 0 { 0.0 } else { 1.0 - idle as f64 / all as f64 }
+    100 * all.saturating_sub(idle) / all.max(1)
 }
 
 /// All and idle ticks of all processors since boot.
