@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) async fn get(mut client: Client, bot_id: String, show_secrets: bool) -> Result<Exit, Failure> {
     let bot = answer(client.rpc.get_bot(GetBotRequest { bot_id, show_secrets, usage: false }).await)?;
-    output::json(&json::object(&bot.config.unwrap_or_default()))?;
+    output::json(&json::config(&bot))?;
     Ok(Exit::Ok)
 }
 

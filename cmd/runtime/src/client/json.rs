@@ -30,7 +30,7 @@ pub(super) fn bot(bot: &pb::Bot) -> Value {
     json!({
         "id": bot.id, "name": bot.name, "version": bot.version, "runtime": bot.runtime, "entrypoint": bot.entrypoint,
         "segment": bot.segment, "revision": bot.revision, "enabled": bot.enabled,
-        "config": bot.config.as_ref().map(object), "limits": bot.limits.as_ref().map(limits), "network": bot.network,
+        "config": config(bot), "limits": bot.limits.as_ref().map(limits), "network": bot.network,
         "image": bot.image, "stop_grace_ms": bot.stop_grace_ms, "code_location": bot.code_location,
         "code_digest": bot.code_digest, "status": bot.status.as_ref().map(status),
     })
@@ -78,8 +78,12 @@ pub(super) fn time(at: Option<&prost_types::Timestamp>) -> Value {
     at.map_or(Value::Null, |at| json!(times::text(Some(at))))
 }
 
-/// A `google.protobuf.Struct` as an object.
-pub(super) fn object(object: &Struct) -> Value {
+/// The configuration, number for number; null in lists, which leave it out.
+pub(super) fn config(bot: &pb::Bot) -> Value {
+    serde_json::from_str(&bot.config_json).unwrap_or(Value::Null)
+}
+
+fn object(object: &Struct) -> Value {
     Value::Object(object.fields.iter().map(|(key, field)| (key.clone(), value(field))).collect::<Map<_, _>>())
 }
 

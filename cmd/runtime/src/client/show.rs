@@ -23,12 +23,12 @@ pub(super) async fn bot(mut client: Client, bot_id: String, show_secrets: bool) 
     let mut rows = definition(&bot);
     rows.extend(state(&bot.status.clone().unwrap_or_default()));
     output::line(table::pairs(client.style, rows))?;
-    if let Some(config) = &bot.config {
+    if !bot.config_json.is_empty() {
         output::line(format!(
             "config{}",
             if show_secrets { "" } else { "  (texts masked; --show-secrets shows them)" }
         ))?;
-        output::json(&json::object(config))?;
+        output::json(&json::config(&bot))?;
     }
     Ok(Exit::Ok)
 }

@@ -168,6 +168,9 @@ fn keys_are_shown_to_nobody_who_does_not_ask() {
     let all = service.run(&["bots", "config", "get", "keys", "--show-secrets"]);
     assert!(all.contains("canary-4711") && all.contains("canary-4712"), "{all}");
     assert_eq!(service.json(&["bots", "config", "get", "keys"])["step"], 7);
+    service.run(&["bots", "config", "set", "keys", "order=9007199254740993"]);
+    let exact = service.json(&["bots", "config", "get", "keys"])["order"].as_u64();
+    assert_eq!(exact, Some(9_007_199_254_740_993), "more digits than a double holds");
 }
 
 /// Kills the bot itself, the child of its supervisor.

@@ -28,10 +28,10 @@ pub(super) enum Show {
 
 pub(super) fn bot(view: &BotView, show: Show, pid: Option<u32>) -> pb::Bot {
     let bot = &view.bot;
-    let config = match show {
-        Show::Nothing => None,
-        Show::Masked => Some(object(&mask::mask(bot.config.expose()))),
-        Show::All => Some(object(bot.config.expose())),
+    let config_json = match show {
+        Show::Nothing => String::new(),
+        Show::Masked => Value::Object(mask::mask(bot.config.expose())).to_string(),
+        Show::All => Value::Object(bot.config.expose().clone()).to_string(),
     };
     let spec = bot.unit_spec().ok();
     let entrypoint = || bot.custom.config.entrypoints.get("bot").cloned().unwrap_or_default();
@@ -44,7 +44,7 @@ pub(super) fn bot(view: &BotView, show: Show, pid: Option<u32>) -> pb::Bot {
         segment: bot.segment_id.0,
         revision: bot.revision.0,
         enabled: bot.is_enabled(),
-        config,
+        config_json,
         limits: Some(limits(&bot.runtime.limits.clone().unwrap_or_default())),
         network: bot.runtime.network.unwrap_or_default().to_string(),
         image: bot.runtime.image.clone().unwrap_or_default(),
