@@ -138,9 +138,9 @@ def steps(demo):
             say(f"  not in force here: {one['name']} ({one['detail']})")
 
     heading("Deploy: a Python bot" + (" and a Node bot" if demo.node else ""))
-    demo.note("python-sma runs", demo.deploy("python-sma"))
+    demo.note("python-sma deployed, up for a second", demo.deploy("python-sma"))
     if demo.node:
-        demo.note("node-alerts runs", demo.deploy("node-alerts"))
+        demo.note("node-alerts deployed, up for a second", demo.deploy("node-alerts"))
     else:
         demo.note("node-alerts", text="left out: no Node 20 on this machine")
     demo.follow("python-sma", "tick 3:")
