@@ -17,7 +17,7 @@ fn bad_archives_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let service = Service::start(executor);
     let before = everything(&service.dir);
-    for (name, path) in bad_archives(folder.path()) {
+    for (name, says, path) in bad_archives(folder.path()) {
         let ended = service.try_run(&[
             "bots",
             "deploy",
@@ -28,6 +28,7 @@ fn bad_archives_leave_nothing_behind() {
             "python3.11",
         ]);
         assert_eq!(ended.code, 2, "{name}: {} {}", ended.out, ended.err);
+        assert!(ended.err.contains(says), "{name}: {says:?} is missing in {}", ended.err);
         assert!(!ended.err.contains("panicked") && ended.err.lines().count() <= 6, "{name}: {}", ended.err);
         assert_eq!(everything(&service.dir), before, "{name} left something");
     }
@@ -48,7 +49,8 @@ fn bad_archives_leave_nothing_behind() {
     ]);
 }
 
-fn bad_archives(folder: &Path) -> Vec<(&'static str, PathBuf)> {
+/// Each with what its refusal says.
+fn bad_archives(folder: &Path) -> Vec<(&'static str, &'static str, PathBuf)> {
     let at = |name: &str| folder.join(name);
     let main: (&str, &[u8]) = ("main.py", b"def main(bot_id, config): pass\n");
     files::zip(&at("dots.zip"), &[main, ("../escaped", b"x")]);
@@ -67,21 +69,25 @@ fn bad_archives(folder: &Path) -> Vec<(&'static str, PathBuf)> {
     {
         tar_gz(&at(name), kind);
     }
+    let names: Vec<String> = (0..60_000).map(|number| format!("f{number}")).collect();
+    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    files::zip(&at("many.zip"), &many);
     [
-        "dots.zip",
-        "absolute.zip",
-        "no-entrypoint.zip",
-        "empty.zip",
-        "bomb.zip",
-        "magic.zip",
-        "cut.zip",
-        "nothing.zip",
-        "symlink.tar.gz",
-        "hardlink.tar.gz",
-        "device.tar.gz",
-        "fifo.tar.gz",
+        ("dots.zip", "`..`"),
+        ("absolute.zip", "absolute"),
+        ("no-entrypoint.zip", "\"main.py\" is not in the bundle"),
+        ("empty.zip", "no files"),
+        ("bomb.zip", "ratio"),
+        ("many.zip", "number of entries"),
+        ("magic.zip", "a text that starts with"),
+        ("cut.zip", "cut off"),
+        ("nothing.zip", "an empty file"),
+        ("symlink.tar.gz", "a symbolic link"),
+        ("hardlink.tar.gz", "a hard link"),
+        ("device.tar.gz", "a character device"),
+        ("fifo.tar.gz", "a named pipe"),
     ]
-    .map(|name| (name, at(name)))
+    .map(|(name, says)| (name, says, at(name)))
     .to_vec()
 }
 
