@@ -175,12 +175,14 @@ def steps(demo):
     heading("Two bots that fail: why?")
     demo.deploy("oom", wait=False)
     demo.deploy("crash", "--set", "after_seconds=0.5", wait=False)
-    for bot, cause in [("oom", {"out_of_memory"}), ("crash", {"failed"})]:
-        seen = demo.until(f"{bot} ends", lambda bot=bot: (demo.status(bot)["last_exit"] or {}).get("cause"))
-        if seen not in cause:
-            raise DemoFailed(f"{bot}: expected {cause}, saw {seen}")
+    # Without a control group to limit memory, as for a user without privileges, Python meets its limit by itself.
+    expected = {"oom": [("out_of_memory", ""), ("failed", "MemoryError")], "crash": [("failed", "ValueError")]}
+    for bot, ends in expected.items():
+        seen = demo.until(f"{bot} ends", lambda bot=bot: demo.status(bot)["last_exit"])
+        if not any(seen["cause"] == cause and word in seen["message"] for cause, word in ends):
+            raise DemoFailed(f"{bot}: expected one of {ends}, saw {seen['summary']}")
         demo.why(bot)
-        demo.note(f"{bot} explained", text=demo.status(bot)["last_exit"]["summary"][:70])
+        demo.note(f"{bot} explained", text=seen["summary"][:70])
 
     heading("Kill -9 the service and start it again: the bots do not notice")
     living = ["python-sma"] + (["node-alerts"] if demo.node else [])
@@ -262,7 +264,14 @@ def clean(demo):
     for bot in demo.json("bots", "ls"):
         demo.run("bots", "rm", "--yes", bot["id"], check=False)
     demo.stop_service()
-    shutil.rmtree(DATA, ignore_errors=True)
+    remove(DATA)
+
+
+def remove(folder):
+    """Unpacked code is read-only, its folders too, so only root could remove it as it is."""
+    for here, _, _ in os.walk(folder):
+        os.chmod(here, 0o700)
+    shutil.rmtree(folder)
 
 
 def main():

@@ -133,7 +133,8 @@ fn start(paths: &AgentPaths, spec: &AgentSpec) -> Result<Started, Refusal> {
             config.len()
         ));
     }
-    let mut hardened = Hardened::new(&spec.limits, spec.run_as).map_err(doing("restricting the agent"))?;
+    let mut hardened =
+        Hardened::new(&spec.limits, spec.processes, spec.run_as).map_err(doing("restricting the agent"))?;
     let start =
         Start { program: &program, args: &launch.args, env: &env, dir: &paths.code, run_as: spec.run_as };
     // As late as can be: nothing that takes time comes between this look and the start.

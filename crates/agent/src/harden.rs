@@ -17,6 +17,8 @@ use the0_model::Limits;
 
 /// Room above the kept output for the agent's own files (`exit.json` with a result in it), in bytes.
 const OWN_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Processes of the agent itself that count beside the bot's: its two threads.
+const OWN_PROCESSES: u64 = 2;
 /// The kernel takes the bot before the agent when memory ends.
 const BOT_OOM_SCORE: &str = "1000";
 
@@ -31,7 +33,11 @@ pub(crate) struct Hardened {
 
 impl Hardened {
     /// Hardens this process for good. Fails only where a promise would be broken.
-    pub(crate) fn new(limits: &Limits, run_as: Option<(u32, u32)>) -> io::Result<Self> {
+    pub(crate) fn new(
+        limits: &Limits,
+        processes: Option<u32>,
+        run_as: Option<(u32, u32)>,
+    ) -> io::Result<Self> {
         let oom_score = open_oom_score();
         // A bot that runs as the same user must be able neither to trace nor to read the dead man's switch.
         prctl::set_dumpable(false)?;
@@ -47,6 +53,10 @@ impl Hardened {
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         let open_files = at_most_hard(Resource::RLIMIT_NOFILE, limits.open_files.into())?;
         setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files)?;
+        if let Some(processes) = processes {
+            let most = at_most_hard(Resource::RLIMIT_NPROC, u64::from(processes) + OWN_PROCESSES)?;
+            setrlimit(Resource::RLIMIT_NPROC, most, most)?;
+        }
         let (bot, own) = file_bytes(limits);
         let own_file_bytes = at_most_hard(Resource::RLIMIT_FSIZE, own)?;
         let bot_file_bytes = bot.min(own_file_bytes);

@@ -80,6 +80,7 @@ pub(crate) mod tests {
             generation: Generation { term: 4, step: 2 },
             run_as: None,
             leased: false,
+            processes: None,
         }
     }
 

@@ -61,6 +61,8 @@ pub struct AgentOptions {
     pub run_as_inside: Option<(u32, u32)>,
     /// Whether the lease file must be obeyed.
     pub leased: bool,
+    /// Most processes of the bot's user, where no control group counts them.
+    pub processes: Option<u32>,
 }
 
 /// What the agent is told of one attempt.
@@ -85,6 +87,7 @@ pub fn agent_spec(
         generation: owner.generation,
         run_as: agent.run_as_inside,
         leased: agent.leased,
+        processes: agent.processes,
     })
 }
 

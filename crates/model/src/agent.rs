@@ -75,6 +75,10 @@ pub struct AgentSpec {
     pub run_as: Option<(u32, u32)>,
     /// Whether the lease file must be obeyed (cluster mode).
     pub leased: bool,
+    /// Most processes and threads of the bot's user, where no control group counts them. The kernel counts them by user
+    /// *and* user namespace, so this must be set inside the unit: outside, all of the user's programs would count.
+    #[serde(default)]
+    pub processes: Option<u32>,
 }
 
 /// What the agent says while the bot runs.

@@ -5,15 +5,18 @@ use std::{
     io::ErrorKind,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     DatabaseError,
     schema::{self, Mismatch},
 };
+
+/// Pause between two tries at a file that another process holds.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How a database is used.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +40,8 @@ pub(super) fn open(path: &Path, options: Options) -> Result<Connection, Database
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| DatabaseError::of(path, error))?;
-    configure(&connection, options).map_err(|error| DatabaseError::of(path, error))?;
+    while_busy(options.busy_timeout, || configure(&connection, options))
+        .map_err(|error| DatabaseError::of(path, error))?;
     schema::migrate(&mut connection).map_err(|mismatch| match mismatch {
         Mismatch::Foreign(found) => DatabaseError::Foreign { path: path.to_owned(), found },
         Mismatch::TooNew(found) => {
@@ -73,6 +77,22 @@ fn own_file(path: &Path) -> Result<(), DatabaseError> {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(denied)?;
     }
     Ok(())
+}
+
+/// Tries again while another process holds the file: SQLite does not wait by itself where a new file becomes a WAL one.
+fn while_busy(patience: Duration, mut action: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match action() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < patience =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {

@@ -44,11 +44,17 @@ pub(super) fn protections(machine: &Machine) -> Vec<Protection> {
     };
     let fallbacks = [
         ("memory limit", "each process by itself is held to the limit, not all of a bot's together"),
-        ("process limit", "the user's processes are counted together, those of other bots included"),
+        ("process limit", "a bot may start as many processes as the machine allows"),
         ("cpu limit", "a bot may use every core"),
     ];
     for ((name, fallback), active) in fallbacks.into_iter().zip(machine.limits) {
-        all.push(if active { on(name, &by) } else { off(name, &format!("{why}; {fallback}")) });
+        // A user without privileges gets a user namespace for each bot, in which the kernel counts (Linux 5.14 or newer).
+        let counted_by_user = name == "process limit" && !machine.root;
+        all.push(match (active, counted_by_user) {
+            (true, _) => on(name, &by),
+            (false, true) => on(name, "a limit of the user's processes in the bot's own user namespace"),
+            (false, false) => off(name, &format!("{why}; {fallback}")),
+        });
     }
     all.push(off(
         "noexec /tmp",

@@ -53,8 +53,6 @@ pub(super) struct Order {
     pub(super) doors: Vec<PathBuf>,
     /// Most bytes of data per process, where no control group limits memory.
     pub(super) data_bytes: Option<u64>,
-    /// Most processes of the user, where no control group limits them.
-    pub(super) processes: Option<u64>,
 }
 
 /// Why a launch failed.
@@ -112,7 +110,6 @@ fn follow(path: &Path, folder: &Path) -> Result<Infallible, LaunchError> {
     }
     limit(Resource::Core, Some(0))?;
     limit(Resource::Data, order.data_bytes)?;
-    limit(Resource::Nproc, order.processes)?;
     let me = ProcessId::me().ok_or_else(|| step("read /proc", io::ErrorKind::NotFound.into()))?;
     let named = serde_json::to_vec(&me).map_err(|error| step("say who it is", error.into()))?;
     write_atomically(&folder.join(LAUNCHER), &named, 0o600).map_err(|error| step("say who it is", error))?;

@@ -52,6 +52,8 @@ impl SandboxExecutor {
                 (run_as.uid, run_as.gid)
             }),
             leased: self.0.config.leased,
+            // A root without a user namespace would count the processes of all bots together.
+            processes: (!self.0.root && !self.0.cgroups.controls("pids")).then_some(spec.limits.pids),
         };
         // It gets ready beside the preparations, and does nothing before it is told where its order is.
         let launcher = self.ready_launcher()?;
@@ -155,7 +157,6 @@ impl SandboxExecutor {
             command: argv::command(),
             doors: group.doors(),
             data_bytes: (!self.0.cgroups.controls("memory")).then_some(spec.limits.memory_bytes),
-            processes: (!self.0.cgroups.controls("pids")).then_some(u64::from(spec.limits.pids)),
         };
         write_atomically(&launch.order(), &serde_json::to_vec(&order)?, 0o600)?;
         let watch = Inotify::init()?;
